@@ -1,0 +1,7 @@
+"""Start ``python -m seg_ros``."""
+
+import sys
+
+from seg_ros.cli import main
+
+sys.exit(main())

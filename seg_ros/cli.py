@@ -1,0 +1,68 @@
+"""``python -m seg_ros <command>``: the one list of commands and the way they start.
+
+Each command is a module of ``seg_ros.commands`` with ``add_arguments(parser)`` and
+``run(args) -> int``. Neither imports torch, rclpy or an engine at module level, so that ``--help``
+answers at once. ``ros2 run seg_ros <command>`` starts the same ``main``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+from pathlib import Path
+
+# command -> one line of help; the module is seg_ros.commands.<command with - as _>
+COMMANDS: dict[str, str] = {
+    'demo': 'play a bag through the node, record and score what it publishes',
+    'params': 'print the table of the node parameters',
+    'segmentation_node': 'run the ROS 2 node',
+}
+
+
+def main(argv: list[str] | None = None, *, command: str | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: Arguments without the program's name; the process's own when None.
+        command: The command, where the program's name already says it (``ros2 run``).
+
+    Returns:
+        The exit status: 0 for success, 2 for bad input (one line on stderr says what and why).
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if command is None:
+        if not arguments or arguments[0] in ('-h', '--help'):
+            print(_overview())
+            return 0
+        command = arguments.pop(0)
+    if command not in COMMANDS:
+        print(f'unknown command {command!r}; available: {", ".join(COMMANDS)}', file=sys.stderr)
+        return 2
+    module = importlib.import_module(f'seg_ros.commands.{command.replace("-", "_")}')
+    parser = argparse.ArgumentParser(
+        prog=f'python -m seg_ros {command}',
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(parser)
+    logging.basicConfig(level=logging.INFO, format='%(levelname)s: %(message)s')
+    try:
+        return int(module.run(parser.parse_args(arguments)))
+    except (ValueError, FileNotFoundError, FileExistsError) as error:
+        print(f'{command}: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f'  {name:<{width}}  {text}' for name, text in sorted(COMMANDS.items())]
+    return '\n'.join(['usage: python -m seg_ros <command> [--help]', '', 'commands:', *lines])
+
+
+def entry_point() -> None:
+    """Start the command that the executable is named after (console scripts, ``ros2 run``)."""
+    sys.exit(main(command=Path(sys.argv[0]).stem))

@@ -1,0 +1,40 @@
+"""What a dataset is: a sized, indexable collection of images with class ids per pixel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from seg_ros.model_card import ClassInfo
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled image.
+
+    Attributes:
+        image: (H, W, 3) uint8, RGB.
+        labels: (H, W) uint8 class ids, 255 = void.
+        name: Unique within the dataset, shown in messages: mostly the file's name.
+    """
+
+    image: np.ndarray
+    labels: np.ndarray
+    name: str
+
+
+class Dataset(Protocol):
+    """A split of a dataset; reading a sample twice gives the same arrays."""
+
+    classes: tuple[ClassInfo, ...]
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        ...
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read sample ``index``; raises ``ValueError`` naming the file when it is broken."""
+        ...
