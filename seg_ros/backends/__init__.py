@@ -1,0 +1,1 @@
+"""Inference engines by name, one file each; imported when one is asked for."""

@@ -1,1 +1,1 @@
-"""One module per command: ``add_arguments(parser)`` and ``run(args) -> int`` (see ``seg_ros.cli``)."""
+"""One module per command, each with ``add_arguments(parser)`` and ``run(args) -> int``."""

@@ -1,0 +1,1 @@
+"""The RoboCup renderer: pitch, ball, goals, robots and camera to image and labels."""

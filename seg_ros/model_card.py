@@ -1,0 +1,288 @@
+"""The model folder: everything the robot needs to know about a net, in ``model.yaml``.
+
+The folder is the only thing that crosses from training to deployment. It holds the card
+(``model.yaml``), the exported graph (``model.onnx``) and the weights (``weights.safetensors``).
+
+The graph takes the image as the camera has it and does the arithmetic itself, so that no engine
+needs a second preprocessing:
+
+* input ``image``: (1, height, width, 3) uint8 RGB of exactly the card's input size,
+* output ``logits``: (1, classes, height / logits_stride, width / logits_stride) float32.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+CARD_FILE = 'model.yaml'
+GRAPH_FILE = 'model.onnx'
+WEIGHTS_FILE = 'weights.safetensors'
+SCHEMA = 1
+VOID_ID = 255
+MAX_CARD_BYTES = 1 << 20
+MAX_FILE_BYTES = 1 << 30
+MAX_CLASSES = 255  # ids are uint8 and 255 is void
+
+_NAME = re.compile(r'[a-z][a-z0-9_]*')
+_SHA256 = re.compile(r'[0-9a-f]{64}')
+
+
+@dataclass(frozen=True)
+class ClassInfo:
+    """One class.
+
+    Attributes:
+        id: What a label image holds for it, 0 to 254.
+        name: Lower case with underscores; it becomes the topic ``~/mask/<name>``.
+        color: (red, green, blue), each 0 to 255.
+    """
+
+    id: int
+    name: str
+    color: tuple[int, int, int]
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.id < VOID_ID:
+            raise ValueError(f'class id {self.id} of {self.name!r} is outside 0..254')
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(
+                f'class name {self.name!r}: use lower-case letters, digits and underscores, '
+                'starting with a letter (it becomes part of a topic name)'
+            )
+        if len(self.color) != 3 or not all(0 <= value <= 255 for value in self.color):
+            raise ValueError(f'colour {self.color} of class {self.name!r}: give r, g, b in 0..255')
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """The image that the graph takes.
+
+    Attributes:
+        height_px: Rows of the graph's input.
+        width_px: Columns of the graph's input.
+        logits_stride: Input pixels per logit in each direction (4 for the mini-UNet).
+        mean: Per RGB channel, of pixels scaled to 0..1; subtracted inside the graph.
+        std: Per RGB channel; divided by inside the graph.
+    """
+
+    height_px: int
+    width_px: int
+    logits_stride: int = 1
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self) -> None:
+        for name, value in (('height_px', self.height_px), ('width_px', self.width_px)):
+            if not 16 <= value <= 8192:
+                raise ValueError(f'input {name} is {value}; allowed are 16 to 8192')
+            if self.logits_stride < 1 or value % self.logits_stride:
+                raise ValueError(
+                    f'input {name} {value} is no multiple of logits_stride {self.logits_stride}'
+                )
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise ValueError(
+                f'mean {self.mean} and std {self.std}: give three values, std above 0'
+            )
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """A model folder, read and verified by ``load_model_card``.
+
+    Attributes:
+        name: The folder's name.
+        net: Key of ``seg_ros.nets.NETS``.
+        net_options: Keyword arguments of the net's builder beside ``num_classes``.
+        classes: In the order of the logits; ``classes[i].id`` is what channel i is published as.
+        input: Size and normalisation.
+        files: File name -> sha256 in hex.
+        temperature: Logits are divided by it before the softmax that gives the confidence.
+        scores: What was measured: data set -> metric -> value.
+        provenance: How the weights came about: data, recipe, commit, date, licence.
+        folder: Where it was read from; None for a card not yet written.
+    """
+
+    name: str
+    net: str
+    classes: tuple[ClassInfo, ...]
+    input: InputSpec
+    net_options: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    temperature: float = 1.0
+    scores: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f'model name {self.name!r}: use lower-case letters, digits and _')
+        if not 2 <= len(self.classes) <= MAX_CLASSES:
+            raise ValueError(f'{len(self.classes)} classes; allowed are 2 to {MAX_CLASSES}')
+        for what in ('id', 'name'):
+            values = [getattr(entry, what) for entry in self.classes]
+            if len(set(values)) != len(values):
+                raise ValueError(f'two classes share a {what}: {values}')
+        if not self.temperature > 0:
+            raise ValueError(f'temperature {self.temperature} must be above 0')
+
+    @property
+    def num_classes(self) -> int:
+        """Number of logit channels."""
+        return len(self.classes)
+
+    def file(self, name: str) -> Path:
+        """Path of one of the card's files.
+
+        Raises:
+            FileNotFoundError: If the card lists no such file.
+        """
+        if self.folder is None or name not in self.files:
+            raise FileNotFoundError(
+                f'model {self.name!r} has no {name}; its card lists {sorted(self.files)}'
+            )
+        return self.folder / name
+
+
+def sha256_of(path: Path) -> str:
+    """Hash a file in bounded memory; hex digits."""
+    with path.open('rb') as stream:
+        return hashlib.file_digest(stream, 'sha256').hexdigest()
+
+
+def load_model_card(folder: Path | str) -> ModelCard:
+    """Read ``model.yaml`` of a folder and verify every file that it lists.
+
+    Args:
+        folder: The model folder.
+
+    Returns:
+        The card, with ``folder`` set.
+
+    Raises:
+        FileNotFoundError: If the folder, its card or a listed file is missing.
+        ValueError: If a field is missing, unknown or out of range, or a file's hash is wrong.
+    """
+    folder = Path(folder)
+    path = folder / CARD_FILE
+    if not path.is_file():
+        raise FileNotFoundError(f'{folder} is no model folder: it has no {CARD_FILE}')
+    if path.stat().st_size > MAX_CARD_BYTES:
+        raise ValueError(f'{path} has {path.stat().st_size} bytes; allowed are {MAX_CARD_BYTES}')
+    try:
+        raw = yaml.load(path.read_text(encoding='utf-8'), Loader=_CardLoader)  # noqa: S506
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f'{path} is not readable as YAML: {error}') from error
+    try:
+        card = _from_mapping(raw, folder)
+    except ValueError as error:
+        raise ValueError(f'{path}: {error}') from error
+    for name, digest in card.files.items():
+        _verify(folder, name, digest)
+    return card
+
+
+def save_model_card(card: ModelCard, folder: Path) -> None:
+    """Write ``model.yaml`` into a folder; the files it lists must lie there already."""
+    raw: dict[str, Any] = {
+        'schema': SCHEMA,
+        'name': card.name,
+        'net': card.net,
+        'net_options': dict(card.net_options),
+        'input': {
+            'height_px': card.input.height_px,
+            'width_px': card.input.width_px,
+            'logits_stride': card.input.logits_stride,
+            'mean': list(card.input.mean),
+            'std': list(card.input.std),
+        },
+        'void_id': VOID_ID,
+        'temperature': card.temperature,
+        'classes': [
+            {'id': entry.id, 'name': entry.name, 'color': list(entry.color)}
+            for entry in card.classes
+        ],
+        'scores': card.scores,
+        'provenance': card.provenance,
+        'files': {name: sha256_of(folder / name) for name in card.files},
+    }
+    text = yaml.safe_dump(raw, sort_keys=False, allow_unicode=True, default_flow_style=None)
+    (folder / CARD_FILE).write_text(text, encoding='utf-8')
+
+
+class _CardLoader(yaml.SafeLoader):
+    """SafeLoader without aliases: a card needs none, and nested ones grow without bound."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError('anchors and aliases are not allowed')
+        return super().compose_node(parent, index)
+
+
+_REQUIRED = {'schema', 'name', 'net', 'input', 'void_id', 'classes', 'files'}
+_OPTIONAL = {'net_options', 'temperature', 'scores', 'provenance'}
+
+
+def _from_mapping(raw: Any, folder: Path) -> ModelCard:
+    if not isinstance(raw, dict):
+        raise ValueError(f'expected a mapping, got {type(raw).__name__}')
+    if missing := sorted(_REQUIRED - raw.keys()):
+        raise ValueError(f'missing {missing}')
+    if unknown := sorted(raw.keys() - _REQUIRED - _OPTIONAL, key=str):
+        raise ValueError(f'unknown {unknown}; allowed are {sorted(_REQUIRED | _OPTIONAL)}')
+    if raw['schema'] != SCHEMA:
+        raise ValueError(f'schema {raw["schema"]!r}; this version of seg_ros reads {SCHEMA}')
+    if raw['void_id'] != VOID_ID:
+        raise ValueError(f'void_id {raw["void_id"]!r}; it is always {VOID_ID}')
+    files = raw['files']
+    if not isinstance(files, dict) or not files:
+        raise ValueError('files must map file names to sha256')
+    try:
+        classes = tuple(_class_info(entry) for entry in raw['classes'])
+        spec = {**raw['input']}
+        for key in ('mean', 'std'):
+            if key in spec:
+                spec[key] = tuple(map(float, spec[key]))
+        return ModelCard(
+            name=str(raw['name']),
+            net=str(raw['net']),
+            net_options=dict(raw.get('net_options') or {}),
+            classes=classes,
+            input=InputSpec(**spec),
+            files={str(name): str(digest) for name, digest in files.items()},
+            temperature=float(raw.get('temperature', 1.0)),
+            scores=dict(raw.get('scores') or {}),
+            provenance=dict(raw.get('provenance') or {}),
+            folder=folder,
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f'wrong or missing field: {error!r}') from error
+
+
+def _class_info(entry: dict[str, Any]) -> ClassInfo:
+    red, green, blue = map(int, entry['color'])
+    return ClassInfo(int(entry['id']), str(entry['name']), (red, green, blue))
+
+
+def _verify(folder: Path, name: str, digest: str) -> None:
+    path = folder / name
+    if Path(name).name != name or name in ('', '.', '..', CARD_FILE):
+        raise ValueError(f'{folder}: file name {name!r} must be a plain name inside the folder')
+    if path.is_symlink() and path.resolve().parent != folder.resolve():
+        raise ValueError(f'{path} is a link out of the model folder')
+    if not path.is_file():
+        raise FileNotFoundError(f'{path} is listed on the card and missing')
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise ValueError(f'{path} has {path.stat().st_size} bytes; allowed are {MAX_FILE_BYTES}')
+    if not _SHA256.fullmatch(digest):
+        raise ValueError(f'{path}: sha256 on the card is {digest!r}, not 64 hex digits')
+    if (actual := sha256_of(path)) != digest:
+        raise ValueError(
+            f'{path} does not match its card: sha256 is {actual}, the card says {digest}. '
+            'The file is damaged or was exchanged; export the model again.'
+        )
