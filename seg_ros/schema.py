@@ -191,6 +191,10 @@ def _fits(kind: Any, value: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)
     if origin in (typing.Union, types.UnionType):
         return any(_fits(option, value) for option in typing.get_args(kind))
+    if origin is tuple and isinstance(value, tuple):
+        args = typing.get_args(kind)
+        kinds = (args[0],) * len(value) if args[1:] == (Ellipsis,) else args
+        return len(kinds) == len(value) and all(map(_fits, kinds, value))
     return isinstance(value, origin or kind)
 
 
@@ -200,9 +204,6 @@ def _check(setting: Setting, value: Any) -> None:
     if value is None:
         return
     items = value if isinstance(value, tuple) else (value,)
-    args = typing.get_args(setting.type)
-    if isinstance(value, tuple) and args and not all(_fits(args[0], item) for item in items):
-        raise ValueError(f'{setting.name}: expected {type_name(setting.type)}, got {value!r}')
     if setting.choices is not None:
         for item in items:
             if item not in setting.choices:
