@@ -1,0 +1,266 @@
+"""Image messages, live or from a bag, to arrays.
+
+The messages are duck-typed: rclpy's and rosbags' classes have the same fields. Nothing of a
+message is believed before it was checked against the length of its data.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol
+
+import cv2
+import numpy as np
+
+ColorOrder = Literal['bgr', 'rgb']
+
+MAX_IMAGE_PIXELS = 1 << 26  # 8192 x 8192, 4K four times over; a larger claim is taken for damage
+
+
+class ImageMessage(Protocol):
+    """Fields of sensor_msgs/Image that are read."""
+
+    height: int
+    width: int
+    encoding: str
+    is_bigendian: int
+    step: int
+    data: Any
+
+
+class CompressedImageMessage(Protocol):
+    """Fields of sensor_msgs/CompressedImage that are read."""
+
+    format: str
+    data: Any
+
+
+@dataclass(frozen=True)
+class CameraImage:
+    """Pixels as they came, and what their channels mean.
+
+    Attributes:
+        pixels: (H, W, 3) uint8; a view of the message's data where the layout allows.
+        order: ``bgr`` or ``rgb``.
+    """
+
+    pixels: np.ndarray
+    order: ColorOrder
+
+
+class _Encoding(NamedTuple):
+    """How a pixel is stored and how it becomes three channels of 8 bit."""
+
+    channels: int  # values per pixel
+    bits: int  # per value
+    conversion: int | None  # OpenCV's conversion code after reduction to 8 bit
+    order: ColorOrder  # of the result
+
+
+# Names from sensor_msgs/image_encodings.hpp. OpenCV names a Bayer pattern by its second row's
+# second pixel, ROS by the first row; OpenCV has the ROS spelling as an alias.
+_ENCODINGS: dict[str, _Encoding] = {
+    'bgr8': _Encoding(3, 8, None, 'bgr'),
+    'rgb8': _Encoding(3, 8, None, 'rgb'),
+    '8UC3': _Encoding(3, 8, None, 'bgr'),
+    'bgra8': _Encoding(4, 8, cv2.COLOR_BGRA2BGR, 'bgr'),
+    'rgba8': _Encoding(4, 8, cv2.COLOR_BGRA2BGR, 'rgb'),
+    '8UC4': _Encoding(4, 8, cv2.COLOR_BGRA2BGR, 'bgr'),
+    'mono8': _Encoding(1, 8, cv2.COLOR_GRAY2BGR, 'bgr'),
+    '8UC1': _Encoding(1, 8, cv2.COLOR_GRAY2BGR, 'bgr'),
+    'mono16': _Encoding(1, 16, cv2.COLOR_GRAY2BGR, 'bgr'),
+    '16UC1': _Encoding(1, 16, cv2.COLOR_GRAY2BGR, 'bgr'),
+    'bgr16': _Encoding(3, 16, None, 'bgr'),
+    'rgb16': _Encoding(3, 16, None, 'rgb'),
+    'bayer_rggb8': _Encoding(1, 8, cv2.COLOR_BayerRGGB2BGR, 'bgr'),
+    'bayer_bggr8': _Encoding(1, 8, cv2.COLOR_BayerBGGR2BGR, 'bgr'),
+    'bayer_gbrg8': _Encoding(1, 8, cv2.COLOR_BayerGBRG2BGR, 'bgr'),
+    'bayer_grbg8': _Encoding(1, 8, cv2.COLOR_BayerGRBG2BGR, 'bgr'),
+    'bayer_rggb16': _Encoding(1, 16, cv2.COLOR_BayerRGGB2BGR, 'bgr'),
+    'bayer_bggr16': _Encoding(1, 16, cv2.COLOR_BayerBGGR2BGR, 'bgr'),
+    'bayer_gbrg16': _Encoding(1, 16, cv2.COLOR_BayerGBRG2BGR, 'bgr'),
+    'bayer_grbg16': _Encoding(1, 16, cv2.COLOR_BayerGRBG2BGR, 'bgr'),
+    'yuv422': _Encoding(2, 8, cv2.COLOR_YUV2BGR_UYVY, 'bgr'),
+    'uyvy': _Encoding(2, 8, cv2.COLOR_YUV2BGR_UYVY, 'bgr'),
+    'yuv422_yuy2': _Encoding(2, 8, cv2.COLOR_YUV2BGR_YUY2, 'bgr'),
+    'yuyv': _Encoding(2, 8, cv2.COLOR_YUV2BGR_YUY2, 'bgr'),
+}
+ENCODINGS = tuple(_ENCODINGS)
+
+_LABEL_TYPES: dict[str, np.dtype[Any]] = {
+    'mono8': np.dtype(np.uint8),
+    '8UC1': np.dtype(np.uint8),
+    'mono16': np.dtype(np.uint16),
+    '16UC1': np.dtype(np.uint16),
+    '16SC1': np.dtype(np.int16),
+}
+
+
+def decode_image(
+    message: ImageMessage, *, max_image_pixels: int = MAX_IMAGE_PIXELS
+) -> CameraImage:
+    """Turn a sensor_msgs/Image into pixels.
+
+    bgr8 and rgb8 are views of the message's data, padded rows included; other encodings are
+    converted, 16-bit values scaled by 255/65535. Encodings that are not listed in ``ENCODINGS``
+    go through cv_bridge where it is installed.
+
+    Args:
+        message: The message.
+        max_image_pixels: Largest width times height that is accepted.
+
+    Returns:
+        The pixels and the order of their channels.
+
+    Raises:
+        ValueError: If size, step, encoding and data length do not fit together.
+    """
+    encoding = _ENCODINGS.get(message.encoding)
+    if encoding is None:
+        return _decode_with_cv_bridge(message, max_image_pixels)
+    rows = _checked_rows(message, encoding.channels, encoding.bits // 8, max_image_pixels)
+    if encoding.bits == 16:
+        rows = cv2.convertScaleAbs(
+            _native_order(rows, message.is_bigendian, np.dtype(np.uint16)), alpha=255 / 65535
+        )
+    height, width = message.height, message.width
+    pixels = rows.reshape(height, width, encoding.channels)
+    if encoding.conversion is not None:
+        if encoding.channels == 2 and width % 2:
+            raise ValueError(f'{message.encoding} needs an even width, got {width}')
+        if 'bayer' in message.encoding and (height < 4 or width < 4):
+            raise ValueError(f'{message.encoding} needs at least 4x4 pixels, got {width}x{height}')
+        pixels = cv2.cvtColor(pixels, encoding.conversion)
+    return CameraImage(pixels, encoding.order)
+
+
+def decode_compressed_image(
+    message: CompressedImageMessage, *, max_image_pixels: int = MAX_IMAGE_PIXELS
+) -> CameraImage:
+    """Decode a sensor_msgs/CompressedImage holding JPEG or PNG.
+
+    What the data is, is read from the data: drivers disagree on ``format``. The size in the file's
+    header is checked before anything is decoded. An EXIF rotation is not applied: the mask has to
+    lie on the sensor's pixels.
+
+    Raises:
+        ValueError: If the data is no JPEG or PNG, too large, truncated or damaged.
+    """
+    data = np.frombuffer(message.data, np.uint8)
+    width, height = _encoded_size(data.tobytes()[:_HEADER_BYTES], message.format)
+    _check_size(width, height, max_image_pixels)
+    trailer = b'\xff\xd9' if data[0] == 0xFF else b'IEND'
+    if trailer not in data[-_TRAILER_BYTES:].tobytes():
+        raise ValueError(f'compressed image of {len(data)} bytes is truncated')
+    try:
+        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as error:
+        raise ValueError(f'compressed image cannot be decoded: {error.err}') from error
+    if pixels is None or pixels.shape[:2] != (height, width):
+        raise ValueError(f'compressed image ({message.format!r}) is damaged')
+    return CameraImage(pixels, 'bgr')
+
+
+def decode_labels(
+    message: ImageMessage, *, max_image_pixels: int = MAX_IMAGE_PIXELS
+) -> np.ndarray:
+    """Turn a label image message (mono8, 8UC1, mono16, 16UC1, 16SC1) into class ids.
+
+    Returns:
+        (H, W) uint8; -1 of signed encodings becomes 255 = void.
+
+    Raises:
+        ValueError: As ``decode_image``, and for ids that do not fit 0..255.
+    """
+    dtype = _LABEL_TYPES.get(message.encoding)
+    if dtype is None:
+        raise ValueError(
+            f'label image has encoding {message.encoding!r}; allowed are {", ".join(_LABEL_TYPES)}'
+        )
+    rows = _checked_rows(message, 1, dtype.itemsize, max_image_pixels)
+    if dtype.itemsize == 1:
+        return np.ascontiguousarray(rows)
+    ids = _native_order(rows, message.is_bigendian, dtype).astype(np.int32)
+    ids[ids == -1] = 255
+    if ids.size and (ids.min() < 0 or ids.max() > 255):
+        raise ValueError(f'label ids reach from {ids.min()} to {ids.max()}; allowed are 0 to 255')
+    return ids.astype(np.uint8)
+
+
+def _check_size(width: int, height: int, max_image_pixels: int) -> None:
+    if width < 1 or height < 1:
+        raise ValueError(f'image size {width}x{height} is empty')
+    if width * height > max_image_pixels:
+        raise ValueError(
+            f'image size {width}x{height} has more than max_image_pixels = {max_image_pixels}'
+        )
+
+
+def _checked_rows(
+    message: ImageMessage, channels: int, value_bytes: int, max_image_pixels: int
+) -> np.ndarray:
+    """View the data as (H, W * channels * value_bytes) uint8, the padding of rows cut off."""
+    height, width, step = message.height, message.width, message.step
+    _check_size(width, height, max_image_pixels)
+    row_bytes = width * channels * value_bytes
+    if step < row_bytes:
+        raise ValueError(
+            f'step {step} is too small: {width} pixels {message.encoding} take {row_bytes} bytes'
+        )
+    data = np.frombuffer(message.data, np.uint8)
+    if data.size != step * height:
+        raise ValueError(
+            f'data has {data.size} bytes, step {step} x height {height} asks for {step * height}'
+        )
+    return data.reshape(height, step)[:, :row_bytes]
+
+
+def _native_order(rows: np.ndarray, is_bigendian: int, dtype: np.dtype[Any]) -> np.ndarray:
+    """Read rows of bytes as 16-bit values in the machine's byte order."""
+    values = np.ascontiguousarray(rows).view(dtype)
+    if bool(is_bigendian) != (sys.byteorder == 'big'):
+        values = values.byteswap()
+    return values
+
+
+def _decode_with_cv_bridge(message: ImageMessage, max_image_pixels: int) -> CameraImage:
+    _check_size(message.width, message.height, max_image_pixels)
+    known = ', '.join(ENCODINGS)
+    try:
+        from cv_bridge import CvBridge, CvBridgeError  # noqa: PLC0415 - only where installed
+    except ImportError:
+        raise ValueError(f'unknown encoding {message.encoding!r}; available: {known}') from None
+    try:
+        pixels = CvBridge().imgmsg_to_cv2(message, 'bgr8')
+    except (CvBridgeError, cv2.error, TypeError, RuntimeError) as error:
+        raise ValueError(
+            f'encoding {message.encoding!r} is neither one of {known} nor known to cv_bridge: '
+            f'{error}'
+        ) from error
+    return CameraImage(np.asarray(pixels, np.uint8), 'bgr')
+
+
+_HEADER_BYTES = 1 << 18  # EXIF and ICC segments come before a JPEG's size, at most 64 KiB each
+_TRAILER_BYTES = 1 << 12  # some drivers pad
+# Start-of-frame markers of JPEG (ITU T.81, table B.1); C4, C8 and CC are none.
+_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+
+def _encoded_size(head: bytes, declared: str) -> tuple[int, int]:
+    """Read width and height from the first bytes of a PNG or JPEG without decoding it."""
+    if head[:8] == b'\x89PNG\r\n\x1a\n' and head[12:16] == b'IHDR':
+        return int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
+    if head[:2] != b'\xff\xd8':
+        raise ValueError(f'compressed image ({declared!r}) is neither JPEG nor PNG')
+    position = 2
+    while position + 9 <= len(head) and head[position] == 0xFF:
+        marker = head[position + 1]
+        if marker == 0xFF:  # fill byte
+            position += 1
+            continue
+        if marker in _START_OF_FRAME:
+            height = int.from_bytes(head[position + 5 : position + 7])
+            return int.from_bytes(head[position + 7 : position + 9]), height
+        position += 2 + int.from_bytes(head[position + 2 : position + 4])
+    raise ValueError('compressed image is a JPEG without a frame header: truncated or damaged')
