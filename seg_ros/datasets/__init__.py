@@ -2,5 +2,49 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from seg_ros.datasets.sample import Dataset
+
 # name -> 'module:Class'; imported when it is asked for.
-DATASETS: dict[str, str] = {}
+DATASETS: dict[str, str] = {
+    'camvid': 'seg_ros.datasets.camvid:Camvid',
+    'folder': 'seg_ros.datasets.folder:Folder',
+}
+
+
+def build_dataset(
+    name: str,
+    folder: Path | str,
+    split: str = 'all',
+    options: Mapping[str, Any] | None = None,
+) -> Dataset:
+    """Open one split of a dataset.
+
+    Args:
+        name: Key of ``DATASETS``.
+        folder: Where its files lie; what exactly is the dataset's own docstring.
+        split: ``train``, ``val``, ``test`` where the dataset has them, or ``all``.
+        options: Keyword arguments of the dataset's class beside ``folder`` and ``split``.
+
+    Raises:
+        ValueError: If the name, the split or an option is unknown.
+        FileNotFoundError: If the folder or a file that must be there is missing.
+    """
+    if name not in DATASETS:
+        raise ValueError(f'unknown dataset {name!r}; available: {", ".join(sorted(DATASETS))}')
+    module, _, attribute = DATASETS[name].partition(':')
+    cls = getattr(importlib.import_module(module), attribute)
+    chosen = dict(options or {})
+    known = [key for key in inspect.signature(cls).parameters if key not in ('folder', 'split')]
+    if unknown := sorted(chosen.keys() - set(known)):
+        allowed = ', '.join(known) or 'none'
+        raise ValueError(f'dataset {name!r} has no option {unknown}; its options: {allowed}')
+    dataset: Dataset = cls(folder=Path(folder), split=split, **chosen)
+    if not len(dataset):
+        raise ValueError(f'dataset {name!r} in {folder} has no sample in split {split!r}')
+    return dataset

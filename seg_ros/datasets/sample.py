@@ -19,17 +19,27 @@ class Sample:
         image: (H, W, 3) uint8, RGB.
         labels: (H, W) uint8 class ids, 255 = void.
         name: Unique within the dataset, shown in messages: mostly the file's name.
+        remarks: What reading found odd and mended, such as colours of no class that became void.
     """
 
     image: np.ndarray
     labels: np.ndarray
     name: str
+    remarks: tuple[str, ...] = ()
 
 
 class Dataset(Protocol):
-    """A split of a dataset; reading a sample twice gives the same arrays."""
+    """A split of a dataset; reading a sample twice gives the same arrays.
+
+    Classes are built with ``folder``, ``split`` and keyword options; ``build_dataset`` does it.
+
+    Attributes:
+        classes: In the order of the logits that a net for this dataset has.
+        names: ``names[i]`` is the name of sample i, known without reading it.
+    """
 
     classes: tuple[ClassInfo, ...]
+    names: tuple[str, ...]
 
     def __len__(self) -> int:
         """Number of samples."""

@@ -1,0 +1,167 @@
+"""The general case: a folder with images, masks and a list of classes.
+
+::
+
+    <folder>/classes.yaml
+    <folder>/images/[<split>/]<name>.jpg     any of IMAGE_SUFFIXES
+    <folder>/labels/[<split>/]<name>.png     ids, ids behind a palette, or colours
+    <folder>/train.txt  val.txt              optional: names of images, one per line
+
+``classes.yaml``::
+
+    classes:
+      - {id: 0, name: background, color: [0, 0, 0]}
+      - {id: 1, name: ball, color: [255, 128, 0]}
+    void_ids: [11]              # stored ids that are no class; 255 always is void
+    void_colors: [[1, 2, 3]]    # the same for masks of colours
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from seg_ros.datasets.image_files import (
+    IMAGE_SUFFIXES,
+    MASK_SUFFIXES,
+    Color,
+    build_sample,
+    find_images,
+    load_list,
+    load_mask,
+    map_colors,
+    map_ids,
+)
+from seg_ros.datasets.sample import Sample
+from seg_ros.model_card import VOID_ID, ClassInfo
+
+CLASSES_FILE = 'classes.yaml'
+_KEYS = {'classes', 'void_ids', 'void_colors'}
+
+
+class Folder:
+    """One split of a folder of images and masks.
+
+    Args:
+        folder: See the module's docstring.
+        split: ``all``, or the name of a list file or of a folder below ``images``.
+
+    Raises:
+        FileNotFoundError: If a folder, ``classes.yaml`` or a mask is missing.
+        ValueError: If ``classes.yaml`` is wrong or the split is unknown.
+    """
+
+    classes: tuple[ClassInfo, ...]
+    names: tuple[str, ...]
+
+    def __init__(self, folder: Path, split: str = 'all') -> None:
+        raw = _load_classes_file(folder / CLASSES_FILE)
+        self.classes = classes_from_list(raw['classes'], folder / CLASSES_FILE)
+        self._ids = {entry.id: entry.id for entry in self.classes}
+        self._ids |= {int(value): VOID_ID for value in raw.get('void_ids', ())}
+        self._colors: dict[Color, int] = {entry.color: entry.id for entry in self.classes}
+        self._colors |= {_color(value): VOID_ID for value in raw.get('void_colors', ())}
+        self._images, self._labels = folder / 'images', folder / 'labels'
+        self._paths = _select(folder, split)
+        masks = {p.relative_to(self._labels).with_suffix(''): p for p in _masks(self._labels)}
+        keys = [p.relative_to(self._images).with_suffix('') for p in self._paths]
+        if missing := [str(key) for key in keys if key not in masks]:
+            raise FileNotFoundError(
+                f'{len(missing)} images of {self._images} have no mask of the same name in '
+                f'{self._labels}: {", ".join(missing[:5])}'
+            )
+        self._masks = [masks[key] for key in keys]
+        self.names = tuple(str(p.relative_to(self._images)) for p in self._paths)
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read sample ``index``.
+
+        Raises:
+            ValueError: If a file is broken, sizes differ, or an id or colour is unknown.
+        """
+        path = self._masks[index]
+        mask = load_mask(path)
+        if mask.ndim == 2:
+            labels, remarks = map_ids(mask, self._ids, path)
+        else:
+            labels, remarks = map_colors(mask, self._colors, path)
+        return build_sample(self._paths[index], labels, self.names[index], remarks)
+
+
+def _masks(labels: Path) -> list[Path]:
+    return find_images(labels, MASK_SUFFIXES)
+
+
+def _select(folder: Path, split: str) -> list[Path]:
+    images = folder / 'images'
+    if split == 'all':
+        return find_images(images)
+    listed = folder / f'{split}.txt'
+    if listed.is_file():
+        return [_find_image(images, line, listed) for line in load_list(listed)]
+    if (images / split).is_dir():
+        return find_images(images / split)
+    available = sorted(
+        {'all'} | {p.stem for p in folder.glob('*.txt')} | {p.name for p in images.glob('*/')}
+    )
+    raise ValueError(f'{folder} has no split {split!r}; available: {", ".join(available)}')
+
+
+def _find_image(images: Path, line: str, listed: Path) -> Path:
+    path = images / line
+    if path.is_file():
+        return path
+    for suffix in IMAGE_SUFFIXES:
+        if (named := path.with_name(path.name + suffix)).is_file():
+            return named
+    raise FileNotFoundError(f'{listed} names {line!r}, which is not in {images}')
+
+
+def _load_classes_file(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f'{path} is missing; it lists the classes: "classes: [{{id: 0, name: background, '
+            'color: [0, 0, 0]}, ...]"'
+        )
+    try:
+        raw = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except yaml.YAMLError as error:
+        raise ValueError(f'{path} is no YAML: {error}') from error
+    if not isinstance(raw, dict) or 'classes' not in raw:
+        raise ValueError(f'{path}: expected a mapping with "classes"')
+    if unknown := sorted(raw.keys() - _KEYS, key=str):
+        raise ValueError(f'{path}: unknown keys {unknown}; allowed are {sorted(_KEYS)}')
+    return raw
+
+
+def classes_from_list(entries: Any, path: Path) -> tuple[ClassInfo, ...]:
+    """Read a list of ``{id, name, color}``; an id that is left out is the position in the list.
+
+    Raises:
+        ValueError: If an entry is wrong, or two share an id, a name or a colour.
+    """
+    try:
+        classes = tuple(
+            ClassInfo(int(entry.get('id', i)), str(entry['name']), _color(entry['color']))
+            for i, entry in enumerate(entries)
+        )
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise ValueError(f'{path}: wrong entry of classes: {error!r}') from error
+    for what in ('id', 'name', 'color'):
+        values = [getattr(entry, what) for entry in classes]
+        if len(set(values)) != len(values):
+            raise ValueError(f'{path}: two classes share a {what}: {values}')
+    if len(classes) < 2:
+        raise ValueError(f'{path}: {len(classes)} classes; a net needs at least 2')
+    return classes
+
+
+def _color(value: Any) -> Color:
+    red, green, blue = map(int, value)
+    return red, green, blue
