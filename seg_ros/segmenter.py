@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sysconfig
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from seg_ros.backends import AUTO, Backend, load_backend
 from seg_ros.model_card import CARD_FILE, VOID_ID, ModelCard, load_model_card
 from seg_ros.preprocess import Placement, crop_logits, padding, place, to_network
+from seg_ros.share import share_roots
 
 if TYPE_CHECKING:
     from seg_ros.image import ColorOrder
@@ -189,7 +189,7 @@ def find_model(name: str | Path) -> Path:
 
     Args:
         name: A path, or the name of a folder in (first match) the directories of the environment
-            variable ``SEG_ROS_MODELS``, the installed share folder, the checkout's ``models/``.
+            variable ``SEG_ROS_MODELS``, then the ``models/`` that came with the package.
 
     Raises:
         FileNotFoundError: Naming where was looked and which models there are.
@@ -212,15 +212,8 @@ def find_model(name: str | Path) -> Path:
 
 def model_roots() -> list[Path]:
     """Directories that are searched for model folders, in order."""
-    listed = [
-        Path(entry) for entry in os.environ.get(MODELS_VARIABLE, '').split(os.pathsep) if entry
-    ]
-    package = Path(__file__).resolve().parent
-    # colcon and pip both install share/ four levels above (lib/pythonX.Y/site-packages/seg_ros).
-    shares = [package.parents[3], Path(sysconfig.get_path('data'))]
-    roots = [*listed, *(share / 'share' / 'seg_ros' / 'models' for share in shares)]
-    roots.append(package.parent / 'models')
-    return list(dict.fromkeys(roots))
+    listed = os.environ.get(MODELS_VARIABLE, '').split(os.pathsep)
+    return [*(Path(entry) for entry in listed if entry), *(r / 'models' for r in share_roots())]
 
 
 def load(model: str | Path, *, backend: str = AUTO, num_threads: int = 0) -> Segmenter:

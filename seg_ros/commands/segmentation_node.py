@@ -1,0 +1,22 @@
+"""Run the segmentation node.
+
+Parameters are given as usual: ``--ros-args -p model:=robocup_mini_unet -r image:=/camera/image_raw
+--params-file config/robocup.yaml``. ``python -m seg_ros params`` lists them all.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Take everything that rclpy understands."""
+    parser.add_argument('ros_arguments', nargs=argparse.REMAINDER, help='--ros-args ...')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Spin until SIGINT or SIGTERM."""
+    from seg_ros.node.runtime import spin
+    from seg_ros.node.segmentation_node import SegmentationNode
+
+    return spin(SegmentationNode, args.ros_arguments)

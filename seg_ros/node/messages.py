@@ -1,0 +1,95 @@
+"""Arrays to messages. Headers are passed on whole: consumers match by their stamps."""
+
+from __future__ import annotations
+
+import copy
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header, String
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from seg_ros.model_card import ClassInfo
+
+try:  # a distribution has it; there is no wheel
+    from vision_msgs.msg import LabelInfo, VisionClass
+except ImportError:
+    LabelInfo = VisionClass = None
+
+HAS_VISION_MSGS = LabelInfo is not None
+
+_BYTES_PER_PIXEL = {'mono8': 1, '16SC1': 2, 'rgb8': 3}
+
+
+def to_image(pixels: np.ndarray, encoding: str, header: Header) -> Image:
+    """Wrap pixels in a message without padding (``step == width * bytes per pixel``).
+
+    Args:
+        pixels: (H, W) uint8 for mono8, (H, W) int16 for 16SC1, (H, W, 3) uint8 for rgb8.
+        encoding: One of these three.
+        header: Copied as it is.
+    """
+    height, width = pixels.shape[:2]
+    message = Image(height=height, width=width, encoding=encoding)
+    message.header = header
+    message.step = width * _BYTES_PER_PIXEL[encoding]
+    message.is_bigendian = int(sys.byteorder == 'big')
+    # Filling the message's own array is the fastest way: 0.02 ms for VGA, 13 ms through a list.
+    message.data.frombytes(np.ascontiguousarray(pixels).data.cast('B'))
+    return message
+
+
+def to_compressed_image(encoded: np.ndarray, image_format: str, header: Header) -> CompressedImage:
+    """Wrap an encoded file, (bytes,) uint8, in a message."""
+    message = CompressedImage(format=image_format)
+    message.header = header
+    message.data.frombytes(encoded.data.cast('B'))
+    return message
+
+
+def to_class_names(classes: Sequence[ClassInfo]) -> String:
+    """List the classes as JSON: ``[{"id": 0, "name": "background", "color": [r, g, b]}, ...]``."""
+    rows = [{'id': entry.id, 'name': entry.name, 'color': list(entry.color)} for entry in classes]
+    return String(data=json.dumps(rows))
+
+
+def to_label_info(classes: Sequence[ClassInfo], header: Header, threshold: float) -> LabelInfo:
+    """Describe the classes as vision_msgs/LabelInfo; void is left out. Needs vision_msgs."""
+    message = LabelInfo(header=header, threshold=threshold)
+    message.class_map = [
+        VisionClass(class_id=entry.id, class_name=entry.name) for entry in classes
+    ]
+    return message
+
+
+def to_camera_info(info: CameraInfo, width: int, height: int, header: Header) -> CameraInfo:
+    """Scale a calibration to the grid of the label image.
+
+    K and P scale with the pixels about the image's corner (REP 104: pixel centres at integers
+    shift by half a pixel); distortion and rectification stay.
+
+    Args:
+        info: The camera's calibration; an uncalibrated one (K = 0) stays so.
+        width: Columns of the label image.
+        height: Rows of the label image.
+        header: Of the image that the labels belong to.
+    """
+    scaled = copy.deepcopy(info)
+    scaled.header = header
+    if not info.width or not info.height or (info.width, info.height) == (width, height):
+        return scaled
+    x, y = width / info.width, height / info.height
+    k = np.asarray(info.k, np.float64).reshape(3, 3)
+    p = np.asarray(info.p, np.float64).reshape(3, 4)
+    if k.any():
+        # (u + 0.5) * x - 0.5 for a pixel whose centre is at u
+        scale = np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
+        scaled.k = (scale @ k).ravel()
+        scaled.p = (scale @ p).ravel()
+    scaled.width, scaled.height = width, height
+    return scaled

@@ -1,0 +1,90 @@
+"""From the one declaration of the settings to ROS parameters and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing
+from typing import TYPE_CHECKING, Any
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+
+from seg_ros.schema import Setting, convert, settings_of
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+    from rclpy.parameter import Parameter
+
+    from seg_ros.node.config import NodeConfig
+
+# Parameters that rclpy declares by itself.
+_FOREIGN = ('use_sim_time', 'start_type_description_service', 'qos_overrides.')
+
+
+def declare_parameters(node: Node, defaults: NodeConfig) -> NodeConfig:
+    """Declare every setting and read what launch files and command line gave.
+
+    Raises:
+        ValueError: For an unknown parameter, which rclpy itself would ignore, and for a wrong
+            value.
+    """
+    settings = {setting.name: setting for setting in settings_of(defaults)}
+    # rclpy offers no public view of overrides that nobody declared.
+    for name in node._parameter_overrides:
+        if name not in settings and not name.startswith(_FOREIGN):
+            near = difflib.get_close_matches(name, settings, n=1)
+            hint = f'did you mean {near[0]!r}?' if near else f'available: {", ".join(settings)}'
+            raise ValueError(f'unknown parameter {name!r}; {hint}')
+    values = {}
+    for setting in settings.values():
+        default = getattr(defaults, setting.name)
+        value = list(default) if isinstance(default, tuple) else default
+        parameter = node.declare_parameter(setting.name, value, _descriptor(setting))
+        values[setting.name] = convert(setting, parameter.value)
+    return dataclasses.replace(defaults, **values)
+
+
+def changed_config(
+    config: NodeConfig, parameters: list[Parameter], *, running: bool
+) -> NodeConfig:
+    """Build the config that a change of parameters would lead to.
+
+    Args:
+        config: The present one.
+        parameters: What is to be set; names that are no settings are left out.
+        running: Whether only live settings may change.
+
+    Raises:
+        ValueError: With the reason to refuse the change.
+    """
+    settings = {setting.name: setting for setting in settings_of(config)}
+    changes: dict[str, Any] = {}
+    for parameter in parameters:
+        if (setting := settings.get(parameter.name)) is None:
+            continue
+        value = convert(setting, parameter.value)
+        if running and not setting.live and value != getattr(config, setting.name):
+            live = ', '.join(name for name, entry in settings.items() if entry.live)
+            raise ValueError(
+                f'{setting.name} is read when the node is configured; clean the node up first. '
+                f'Live are: {live}'
+            )
+        changes[setting.name] = value
+    return dataclasses.replace(config, **changes)
+
+
+def _descriptor(setting: Setting) -> ParameterDescriptor:
+    descriptor = ParameterDescriptor(description=setting.doc)
+    if setting.choices:
+        descriptor.additional_constraints = f'one of: {", ".join(map(str, setting.choices))}'
+    if setting.type is float:
+        # An integer given for a double (`min_confidence:=1`) would be refused by its type.
+        descriptor.dynamic_typing = True
+    if setting.bounds:
+        low, high = setting.bounds
+        if setting.type is float:
+            descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
+        elif int in (setting.type, *typing.get_args(setting.type)):
+            whole = IntegerRange(from_value=int(low), to_value=int(high), step=1)
+            descriptor.integer_range = [whole]
+    return descriptor

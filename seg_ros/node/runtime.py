@@ -1,0 +1,69 @@
+"""Starting and ending a process that spins nodes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+
+from seg_ros.share import config_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rclpy.node import Node
+
+PROFILE_VARIABLE = 'FASTRTPS_DEFAULT_PROFILES_FILE'
+_WAKE_PERIOD_S = 0.1
+
+
+def use_large_image_profile() -> None:
+    """Give Fast DDS a shared-memory segment that holds images, unless the user chose a profile.
+
+    Other middleware ignores the variable. It is read when the first node of the process is made.
+    """
+    if PROFILE_VARIABLE not in os.environ and 'FASTDDS_DEFAULT_PROFILES_FILE' not in os.environ:
+        os.environ[PROFILE_VARIABLE] = str(config_file('fastdds.xml'))
+
+
+def spin(build_node: Callable[[], Node], ros_arguments: list[str]) -> int:
+    """Make a node and spin it until SIGINT or SIGTERM.
+
+    rclpy's own handlers sometimes end a process with status 1 on SIGTERM; an event that the
+    spinning thread looks at ends it cleanly every time.
+
+    Args:
+        build_node: Called once, after rclpy is up.
+        ros_arguments: ``--ros-args ...``.
+
+    Returns:
+        Exit status: 0 after a signal, 2 when the node could not be made.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    use_large_image_profile()
+    rclpy.init(args=ros_arguments, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        try:
+            node = build_node()
+        except ValueError as error:
+            print(error, file=sys.stderr)
+            return 2
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        while not stop.is_set():
+            executor.spin_once(timeout_sec=_WAKE_PERIOD_S)
+        executor.shutdown()
+        if hasattr(node, 'trigger_shutdown'):
+            node.trigger_shutdown()
+        node.destroy_node()
+    finally:
+        rclpy.try_shutdown()
+    return 0

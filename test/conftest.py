@@ -1,0 +1,81 @@
+"""Fixtures that everything shares: a tiny model whose answer can be told from the picture."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from seg_ros.model_card import GRAPH_FILE, ClassInfo, InputSpec, ModelCard, save_model_card
+
+# Before rclpy is imported anywhere: the tests' DDS stays on this machine, away from other robots.
+os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+os.environ.setdefault('ROS_DOMAIN_ID', str(20 + os.getpid() % 80))
+
+PRIMARY_CLASSES = (
+    ClassInfo(0, 'red', (255, 0, 0)),
+    ClassInfo(1, 'green', (0, 255, 0)),
+    ClassInfo(2, 'blue', (0, 0, 255)),
+)
+
+
+def write_primary_model(
+    folder: Path, *, height: int = 48, width: int = 64, stride: int = 4
+) -> Path:
+    """Write a model that says which of red, green and blue is the strongest at a pixel.
+
+    The logits are the mean of the normalised channels over stride x stride pixels.
+    """
+    import onnx
+    from onnx import TensorProto, helper
+
+    folder.mkdir(parents=True)
+    nodes = [
+        helper.make_node('Cast', ['image'], ['float'], to=TensorProto.FLOAT),
+        helper.make_node('Transpose', ['float'], ['chw'], perm=[0, 3, 1, 2]),
+        helper.make_node('Mul', ['chw', 'scale'], ['scaled']),
+        helper.make_node(
+            'AveragePool', ['scaled'], ['logits'], kernel_shape=[stride] * 2, strides=[stride] * 2
+        ),
+    ]
+    scale = helper.make_tensor('scale', TensorProto.FLOAT, [1], [10 / 255])
+    graph = helper.make_graph(
+        nodes,
+        'primary',
+        [helper.make_tensor_value_info('image', TensorProto.UINT8, [1, height, width, 3])],
+        [
+            helper.make_tensor_value_info(
+                'logits', TensorProto.FLOAT, [1, 3, height // stride, width // stride]
+            )
+        ],
+        [scale],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=9)
+    onnx.checker.check_model(model)
+    (folder / GRAPH_FILE).write_bytes(model.SerializeToString())
+    card = ModelCard(
+        name=folder.name,
+        net='mini_unet',
+        classes=PRIMARY_CLASSES,
+        input=InputSpec(height_px=height, width_px=width, logits_stride=stride),
+        files={GRAPH_FILE: ''},
+    )
+    save_model_card(card, folder)
+    return folder
+
+
+@pytest.fixture(scope='session')
+def primary_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a 64x48 model with classes red, green and blue."""
+    return write_primary_model(tmp_path_factory.mktemp('models') / 'primary')
+
+
+def stripes(height: int = 48, width: int = 64) -> tuple[np.ndarray, np.ndarray]:
+    """Three upright bars: (H, W, 3) uint8 RGB and the (H, W) uint8 ids that they show."""
+    ids = np.minimum(np.arange(width) * 3 // width, 2).astype(np.uint8)
+    labels = np.broadcast_to(ids, (height, width)).copy()
+    image = np.zeros((height, width, 3), np.uint8)
+    image[np.arange(height)[:, None], np.arange(width)[None], labels] = 230
+    return image, labels
