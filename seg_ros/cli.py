@@ -13,9 +13,12 @@ import logging
 import sys
 from pathlib import Path
 
+ROS_ARGS = '--ros-args'
+
 # command -> one line of help; the module is seg_ros.commands.<command with - as _>
 COMMANDS: dict[str, str] = {
     'demo': 'play a bag through the node, record and score what it publishes',
+    'export': 'export a trained net to a model folder, checked in every engine',
     'params': 'print the table of the node parameters',
     'segmentation_node': 'run the ROS 2 node',
 }
@@ -47,9 +50,13 @@ def main(argv: list[str] | None = None, *, command: str | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     module.add_arguments(parser)
+    # rclpy parses what follows --ros-args; argparse must not see it.
+    ros_start = arguments.index(ROS_ARGS) if ROS_ARGS in arguments else len(arguments)
     logging.basicConfig(level=logging.INFO, format='%(levelname)s: %(message)s')
     try:
-        return int(module.run(parser.parse_args(arguments)))
+        args = parser.parse_args(arguments[:ros_start])
+        args.ros_arguments = arguments[ros_start:]
+        return int(module.run(args))
     except (ValueError, FileNotFoundError, FileExistsError) as error:
         print(f'{command}: {error}', file=sys.stderr)
         return 2

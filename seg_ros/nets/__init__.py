@@ -1,1 +1,87 @@
-"""Networks by name, one architecture per file. Needs torch."""
+"""Networks by name, one architecture per file.
+
+A net is an ``nn.Module`` that takes ``num_classes`` (and keyword options with defaults) and maps a
+normalised image (N, 3, H, W) to logits (N, num_classes, H / logits_stride, W / logits_stride), for
+H and W that are multiples of its ``stride``. ``build_net`` wraps it in ``SegmentationNet``, which
+takes any size. Listing the names needs no torch; building does.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from seg_ros.nets.segmentation_net import SegmentationNet
+
+# name -> 'module:class'; imported when it is asked for.
+NETS: dict[str, str] = {
+    'mini_unet': 'seg_ros.nets.mini_unet:MiniUNet',
+}
+
+MIN_CLASSES, MAX_CLASSES = 2, 255  # ids are uint8 and 255 is void
+
+
+def net_builder(name: str) -> Callable[..., nn.Module]:
+    """Import the class that a name stands for.
+
+    Raises:
+        ValueError: If the name is unknown; the message lists what there is.
+    """
+    if name not in NETS:
+        raise ValueError(f'unknown net {name!r}; available: {", ".join(sorted(NETS))}')
+    module, _, attribute = NETS[name].partition(':')
+    builder: Callable[..., nn.Module] = getattr(importlib.import_module(module), attribute)
+    return builder
+
+
+def net_options(name: str) -> dict[str, Any]:
+    """Options of a net beside ``num_classes``, with their defaults."""
+    parameters = inspect.signature(net_builder(name)).parameters.values()
+    return {each.name: each.default for each in parameters if each.name != 'num_classes'}
+
+
+def build_net(
+    name: str,
+    num_classes: int,
+    *,
+    encoder_weights: str = 'none',
+    allow_missing: bool = False,
+    options: Mapping[str, Any] | None = None,
+) -> SegmentationNet:
+    """Build a net of the registry for images of any size.
+
+    Args:
+        name: Key of ``NETS``.
+        num_classes: Number of logit channels, 2 to 255.
+        encoder_weights: ``imagenet`` (fetched by torchvision), the path of a ``.safetensors`` file
+            with torchvision's key names, or ``none``.
+        allow_missing: Accept a file that lacks some of the encoder's tensors; they are listed in
+            the log and keep their random start.
+        options: Options of the net (``net_options`` lists them).
+
+    Returns:
+        The net in training mode; float32 on the CPU.
+
+    Raises:
+        ValueError: If the name, an option, the number of classes or the weights do not fit.
+        FileNotFoundError: If the file of encoder weights does not exist, or ``imagenet`` cannot be
+            fetched.
+    """
+    from seg_ros.nets.encoder_weights import load_encoder_weights  # noqa: PLC0415 (torch)
+    from seg_ros.nets.segmentation_net import SegmentationNet  # noqa: PLC0415
+
+    if not MIN_CLASSES <= num_classes <= MAX_CLASSES:
+        raise ValueError(f'{num_classes} classes; allowed are {MIN_CLASSES} to {MAX_CLASSES}')
+    builder, chosen, known = net_builder(name), dict(options or {}), net_options(name)
+    if unknown := sorted(chosen.keys() - known.keys()):
+        allowed = ', '.join(f'{key} = {value!r}' for key, value in known.items()) or 'none'
+        raise ValueError(f'net {name!r} has no option {unknown}; its options: {allowed}')
+    net = builder(num_classes, **chosen)
+    if encoder_weights != 'none':
+        load_encoder_weights(net, encoder_weights, allow_missing=allow_missing)
+    return SegmentationNet(net)

@@ -1,0 +1,120 @@
+"""Export a trained net to a model folder that the node runs.
+
+Takes a model folder that holds the weights (training writes one) and writes one that holds the
+graph too, after checking it on real images in ONNX Runtime and OpenVINO against torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from seg_ros.model_card import InputSpec
+
+_SUFFIXES = {'.png', '.jpg', '.jpeg', '.bmp'}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument('trained', type=Path, help='folder with model.yaml and the weights')
+    parser.add_argument('folder', type=Path, help='model folder to write, such as models/<name>')
+    parser.add_argument(
+        '--images', type=Path, nargs='+', required=True, help='real images or folders of them'
+    )
+    parser.add_argument('--max-images', type=int, default=4, help='how many to check with')
+    parser.add_argument(
+        '--size', type=_size, metavar='HEIGHTxWIDTH', help='input size; the trained one if omitted'
+    )
+    parser.add_argument(
+        '--weights-dtype',
+        choices=('float32', 'float16'),
+        default='float16',
+        help='storage of the kernels; computed with in float32 either way (default: float16)',
+    )
+    parser.add_argument('--overwrite', action='store_true', help='replace an existing folder')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export; prints how close the engines come to torch."""
+    from seg_ros.export import export_net
+    from seg_ros.model_card import load_model_card
+    from seg_ros.nets.deployed import load_net
+
+    for chatty in ('onnx_ir', 'onnxscript'):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    card = load_model_card(args.trained)
+    net = load_net(card).net
+    spec = card.input
+    if args.size is not None:
+        spec = replace(spec, height_px=args.size[0], width_px=args.size[1])
+    card = replace(card, name=args.folder.name, input=spec)
+    images = load_images(args.images, spec, args.max_images)
+    parity = export_net(
+        net,
+        card,
+        args.folder,
+        images,
+        weights_dtype=args.weights_dtype,
+        overwrite=args.overwrite,
+    )
+    for name, each in parity.items():
+        print(
+            f'{name:<12} labels equal on {100 * each.label_agreement:.3f} %, '
+            f'logits within {each.relative_error:.1e} of their range'
+        )
+    megabytes = sum(path.stat().st_size for path in args.folder.iterdir()) / 1e6
+    print(f'{args.folder}: {megabytes:.1f} MB, checked on {len(images)} images')
+    return 0
+
+
+def load_images(paths: list[Path], spec: InputSpec, limit: int) -> list[np.ndarray]:
+    """Read images as the graph takes them, evenly spaced over what the folders hold.
+
+    Args:
+        paths: Image files, or folders of them.
+        spec: Size to bring them to.
+        limit: How many at most.
+
+    Returns:
+        (h, w, 3) uint8 RGB each.
+
+    Raises:
+        FileNotFoundError: If a path does not exist or holds no image.
+        ValueError: If a file is no readable image or ``limit`` is below 1.
+    """
+    import cv2
+
+    from seg_ros.preprocess import place, to_network
+
+    if limit < 1:
+        raise ValueError(f'--max-images is {limit}; allowed are 1 and above')
+    files: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise FileNotFoundError(f'{path} does not exist')
+        inside = sorted(each for each in path.rglob('*') if each.suffix.lower() in _SUFFIXES)
+        files += inside if path.is_dir() else [path]
+    if not files:
+        raise FileNotFoundError(f'no image in {", ".join(map(str, paths))}')
+    chosen = files[:: -(-len(files) // limit)]
+    images = []
+    for file in chosen:
+        image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+        if image is None:
+            raise ValueError(f'{file} is no readable image')
+        images.append(to_network(image, place(image.shape[:2], spec), 'bgr', spec.mean))
+    return images
+
+
+def _size(text: str) -> tuple[int, int]:
+    try:
+        height, width = map(int, text.lower().split('x'))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f'{text!r}: write it as 480x640') from error
+    return height, width
