@@ -63,3 +63,41 @@ def legend(classes: Sequence[ClassInfo], width_px: int) -> np.ndarray:
             picture, entry.name, origin, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA
         )
     return picture
+
+
+def contact_sheet(
+    rows: Sequence[Sequence[np.ndarray | None]],
+    headings: Sequence[str],
+    classes: Sequence[ClassInfo],
+    *,
+    cell_width_px: int = 320,
+) -> np.ndarray:
+    """Lay pictures out in rows under headings, the legend below.
+
+    Args:
+        rows: Per row one (H, W, 3) uint8 RGB picture per heading, or None for an empty cell; all
+            of one row have the same size.
+        headings: One per column.
+        classes: For the legend.
+        cell_width_px: Width that pictures are scaled to.
+
+    Returns:
+        (rows, columns, 3) uint8 RGB.
+    """
+    title = np.full((_LEGEND_ROW_PX, cell_width_px * len(headings), 3), 255, np.uint8)
+    for column, text in enumerate(headings):
+        origin = (column * cell_width_px + 6, 16)
+        cv2.putText(title, text, origin, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+    strips = [title]
+    for row in rows:
+        height, width = next(cell.shape[:2] for cell in row if cell is not None)
+        size = (cell_width_px, round(height * cell_width_px / width))
+        cells = [
+            np.full((size[1], size[0], 3), 128, np.uint8)
+            if cell is None
+            else cv2.resize(cell, size, interpolation=cv2.INTER_AREA)
+            for cell in row
+        ]
+        strips.append(np.hstack(cells))
+    strips.append(legend(classes, title.shape[1]))
+    return np.vstack(strips)

@@ -6,12 +6,15 @@ Parameters are given as usual: ``--ros-args -p model:=robocup_mini_unet -r image
 
 from __future__ import annotations
 
-import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Take everything that rclpy understands."""
-    parser.add_argument('ros_arguments', nargs=argparse.REMAINDER, help='--ros-args ...')
+    """Take no arguments but those behind --ros-args."""
+    parser.usage = '%(prog)s [-h] [--ros-args ...]'
 
 
 def run(args: argparse.Namespace) -> int:

@@ -12,14 +12,15 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
-from seg_ros.share import config_file
+from seg_ros.share import share_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rclpy.node import Node
 
-PROFILE_VARIABLE = 'FASTRTPS_DEFAULT_PROFILES_FILE'
+# Fast DDS 2 (Jazzy) reads the first; Fast DDS 3 (Kilted) the second, and warns about the first.
+_PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 _WAKE_PERIOD_S = 0.1
 
 
@@ -28,8 +29,9 @@ def use_large_image_profile() -> None:
 
     Other middleware ignores the variable. It is read when the first node of the process is made.
     """
-    if PROFILE_VARIABLE not in os.environ and 'FASTDDS_DEFAULT_PROFILES_FILE' not in os.environ:
-        os.environ[PROFILE_VARIABLE] = str(config_file('fastdds.xml'))
+    if not any(name in os.environ for name in _PROFILE_VARIABLES):
+        is_kilted = hasattr(rclpy, 'InitContextManager')  # came with it
+        os.environ[_PROFILE_VARIABLES[is_kilted]] = str(share_file('config/fastdds.xml'))
 
 
 def spin(build_node: Callable[[], Node], ros_arguments: list[str]) -> int:

@@ -1,0 +1,210 @@
+"""rosbag2 recordings, read and written through the rosbags library; no ROS needed."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.rosbag2 import ReaderError, StoragePlugin, Writer, WriterError
+from rosbags.typesys import Stores, get_typestore
+
+from seg_ros.image import (
+    MAX_IMAGE_PIXELS,
+    CameraImage,
+    decode_compressed_image,
+    decode_image,
+    decode_labels,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from types import TracebackType
+
+    import numpy as np
+
+IMAGE_TYPE = 'sensor_msgs/msg/Image'
+COMPRESSED_IMAGE_TYPE = 'sensor_msgs/msg/CompressedImage'
+_TYPES = get_typestore(Stores.ROS2_JAZZY)
+
+
+@dataclass(frozen=True)
+class BagTopic:
+    """A topic of a bag: its type as ``package/msg/Name`` and the number of its messages."""
+
+    name: str
+    type: str
+    count: int
+
+
+@dataclass(frozen=True)
+class BagMessage:
+    """A recorded message, still serialised.
+
+    Attributes:
+        topic: Where it was recorded.
+        type: As in ``BagTopic``.
+        time_ns: When it was recorded.
+        data: Serialised message (CDR with its 4-byte header).
+    """
+
+    topic: str
+    type: str
+    time_ns: int
+    data: bytes
+
+
+class Bag:
+    """An opened rosbag2 folder (sqlite3 or mcap, compressed or not); use it in a ``with``.
+
+    Args:
+        path: The folder that holds ``metadata.yaml``.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        ValueError: If it is no readable bag.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        if not self.path.exists():
+            raise FileNotFoundError(f'no bag at {self.path}; give the folder with metadata.yaml')
+        try:
+            self._reader = AnyReader([self.path], default_typestore=_TYPES)
+            self._reader.open()
+        except (AnyReaderError, ReaderError, OSError, ValueError, KeyError) as error:
+            raise ValueError(f'{self.path} is no readable rosbag2: {error}') from error
+
+    @property
+    def topics(self) -> dict[str, BagTopic]:
+        """The topics by name."""
+        return {
+            name: BagTopic(name, info.msgtype or '', info.msgcount)
+            for name, info in self._reader.topics.items()
+        }
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the first to the last message."""
+        return max(0.0, self._reader.duration / 1e9)
+
+    def topic(self, name: str, types: Iterable[str] = ()) -> BagTopic:
+        """Find a topic.
+
+        Raises:
+            ValueError: If it is not there or of another type; lists those that are.
+        """
+        topics, allowed = self.topics, tuple(types)
+        if name in topics and (not allowed or topics[name].type in allowed):
+            return topics[name]
+        what = f'is of type {topics[name].type}' if name in topics else 'is not in it'
+        listed = ', '.join(f'{topic.name} ({topic.type})' for topic in topics.values())
+        asked = f'; expected {" or ".join(allowed)}' if allowed else ''
+        raise ValueError(f'{self.path}: topic {name!r} {what}{asked}. Its topics: {listed}')
+
+    def read_messages(self, names: Iterable[str]) -> Iterator[BagMessage]:
+        """Iterate the messages of some topics in the order of their recording.
+
+        Raises:
+            ValueError: If the storage is damaged; what came before is valid.
+        """
+        wanted = set(names)
+        connections = [entry for entry in self._reader.connections if entry.topic in wanted]
+        if not connections:
+            return
+        try:
+            for connection, time_ns, data in self._reader.messages(connections):
+                yield BagMessage(connection.topic, connection.msgtype, time_ns, bytes(data))
+        except (AnyReaderError, ReaderError, OSError, struct.error, EOFError) as error:
+            raise ValueError(f'{self.path} is damaged: {error}') from error
+
+    def deserialize(self, message: BagMessage) -> Any:
+        """Decode a message into rosbags' dataclass of its type."""
+        return self._reader.deserialize(message.data, message.type)
+
+    def decode_image(
+        self, message: BagMessage, *, max_image_pixels: int = MAX_IMAGE_PIXELS
+    ) -> CameraImage:
+        """Decode an Image or CompressedImage message; see ``seg_ros.image``."""
+        decoded = self.deserialize(message)
+        if message.type == COMPRESSED_IMAGE_TYPE:
+            return decode_compressed_image(decoded, max_image_pixels=max_image_pixels)
+        return decode_image(decoded, max_image_pixels=max_image_pixels)
+
+    def decode_labels(self, message: BagMessage) -> np.ndarray:
+        """Decode a label image message to (H, W) uint8 ids; see ``seg_ros.image``."""
+        return decode_labels(self.deserialize(message))
+
+    def close(self) -> None:
+        """Release the files."""
+        self._reader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class BagWriter:
+    """Writes a new rosbag2 folder in mcap; use it in a ``with``.
+
+    Args:
+        path: A folder that does not exist yet.
+
+    Raises:
+        FileExistsError: If ``path`` exists: a recording is never written over.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        if self.path.exists():
+            raise FileExistsError(f'{self.path} exists; remove it or choose another folder')
+        self._writer = Writer(self.path, version=9, storage_plugin=StoragePlugin.MCAP)
+        self._connections: dict[str, Any] = {}
+
+    def write(self, message: BagMessage) -> None:
+        """Append a message; its topic is declared with the first one."""
+        connection = self._connections.get(message.topic)
+        if connection is None:
+            try:
+                connection = self._writer.add_connection(
+                    message.topic, message.type, typestore=_TYPES
+                )
+            except WriterError as error:
+                raise ValueError(f'{self.path}: {error}') from error
+            self._connections[message.topic] = connection
+        self._writer.write(connection, message.time_ns, message.data)
+
+    def __enter__(self) -> Self:
+        self._writer.open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._writer.close()
+
+
+def header_stamp_ns(data: bytes) -> int:
+    """Read the header's stamp off a serialised message whose first field is a std_msgs/Header.
+
+    Args:
+        data: CDR: 4 bytes of encapsulation, then int32 seconds and uint32 nanoseconds.
+
+    Returns:
+        Nanoseconds since the epoch of the message's clock.
+    """
+    order = '<' if data[1] & 1 else '>'
+    seconds, nanoseconds = struct.unpack_from(f'{order}iI', data, 4)
+    return int(seconds) * 10**9 + int(nanoseconds)
