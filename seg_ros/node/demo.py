@@ -33,7 +33,7 @@ from seg_ros.bags import (
 from seg_ros.node.bag_player import BagPlayer
 from seg_ros.node.bag_recorder import BagRecorder
 from seg_ros.node.config import COMPRESSED, RAW
-from seg_ros.node.runtime import use_large_image_profile
+from seg_ros.node.runtime import ALLOCATOR_ENVIRONMENT, use_large_image_profile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -45,9 +45,6 @@ LABEL_MASK, CONFIDENCE, OVERLAY = _OUTPUTS
 _READY_WITHIN_S = 60.0
 _QUIET_AFTER_S = 5.0
 _PROBES = 5
-# glibc returns large buffers to the system after every frame unless told otherwise; keeping them
-# takes a third off the transport of a VGA frame.
-_ALLOCATOR = {'MALLOC_MMAP_THRESHOLD_': '33554432', 'MALLOC_TRIM_THRESHOLD_': '268435456'}
 
 
 @dataclass(frozen=True)
@@ -179,7 +176,7 @@ def _segmentation_process(parameters: dict[str, str]) -> Iterator[subprocess.Pop
     command = [sys.executable, '-m', 'seg_ros', 'segmentation_node', '--ros-args']
     for name, value in parameters.items():
         command += ['-p', f'{name}:={value}']
-    process = subprocess.Popen(command, env={**_ALLOCATOR, **os.environ})  # noqa: S603
+    process = subprocess.Popen(command, env={**ALLOCATOR_ENVIRONMENT, **os.environ})  # noqa: S603
     try:
         yield process
     finally:

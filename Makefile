@@ -1,0 +1,63 @@
+# make demo    runtime only (no torch): plays a labelled bag through the node, see demo_out/
+# make test    development extras and the whole suite
+# make lint    ruff and mypy
+# make test-ros-jazzy   the ROS tests on Jazzy's wheels
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check
+
+BAG ?=
+TOPIC ?=
+MODEL ?= robocup_mini_unet
+RATE ?=
+OUT ?= demo_out
+
+export ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
+
+.PHONY: demo test test-ros test-ros-jazzy lint format bench clean
+
+demo: $(VENV)/.runtime
+	$(BIN)/python -m seg_ros demo --model '$(MODEL)' --out '$(OUT)' \
+	  $(if $(BAG),--bag '$(BAG)') $(if $(TOPIC),--topic '$(TOPIC)') $(if $(RATE),--rate '$(RATE)')
+
+test: $(VENV)/.dev
+	$(BIN)/pytest
+
+test-ros: $(VENV)/.dev
+	$(BIN)/pytest -m ros
+
+# Jazzy's wheels live in an environment of their own; the bootstrap of the one must not leak.
+test-ros-jazzy:
+	$(MAKE) VENV=.venv-jazzy ROS_EXTRA=ros-jazzy test-ros
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev
+	@for script in bench/*.py; do $(BIN)/python "$$script" || exit 1; done
+
+ROS_EXTRA ?= ros
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "seg_ros needs Python 3.11+"'
+	$(PYTHON) -m venv $(VENV) || { echo 'venv is missing: apt-get install python3-venv'; exit 1; }
+
+$(VENV)/.runtime: setup.py | $(BIN)/python
+	$(PIP) install -q -e '.[runtime,$(ROS_EXTRA)]'
+	touch $@
+
+# torch and torchvision from the same index: a lone CPU torch breaks torchvision.
+$(VENV)/.dev: setup.py | $(BIN)/python
+	$(PIP) install -q -e '.[runtime,$(ROS_EXTRA),train,test]'
+	touch $@ $(VENV)/.runtime
+
+clean:
+	rm -rf build demo_out *.egg-info .pytest_cache .mypy_cache .ruff_cache

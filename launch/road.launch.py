@@ -1,0 +1,12 @@
+"""Segment a road camera into the eleven classes of CamVid.
+
+ros2 launch seg_ros road.launch.py image_topic:=/camera/image_raw model:=road_segnet
+"""
+
+from launch import LaunchDescription
+
+from seg_ros.node.launch_description import build_launch_description
+
+
+def generate_launch_description() -> LaunchDescription:
+    return build_launch_description('road.yaml', ('road_linknet', 'road_segnet'))
