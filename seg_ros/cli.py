@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     'export': 'export a trained net to a model folder, checked in every engine',
     'params': 'print the table of the node parameters',
     'segmentation_node': 'run the ROS 2 node',
+    'train': 'train a net on labelled images',
 }
 
 

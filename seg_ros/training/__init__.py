@@ -1,1 +1,1 @@
-"""Training: from a dataset to a checkpoint. Needs torch."""
+"""From labelled images to a model folder; with ``nets`` and ``export`` the importers of torch."""

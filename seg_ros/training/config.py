@@ -1,0 +1,315 @@
+"""Everything a training run can be told, declared once; recipes are YAML files of it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from seg_ros.schema import from_mapping, param, to_mapping, validate
+from seg_ros.share import share_roots
+
+LOSSES = ('cross_entropy', 'ohem', 'focal', 'dice', 'lovasz')
+CLASS_WEIGHTS = ('none', 'enet', 'median_frequency')
+OPTIMIZERS = ('sgd', 'rmsprop', 'adam', 'adamw')
+SCHEDULES = ('constant', 'onecycle', 'poly', 'cosine', 'triangular', 'plateau')
+MAX_RECIPE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """A part of the run with its own resolution, learning rate and frozen weights."""
+
+    epochs: int = param(50, 'Passes over the training images', bounds=(1, 100_000))
+    learning_rate: float = param(1e-3, 'Peak learning rate', bounds=(0.0, 100.0))
+    scale: float = param(
+        1.0, 'Size of the images as a fraction of the input size', bounds=(0.05, 4)
+    )
+    batch_size: int = param(8, 'Images per step, over all processes', bounds=(1, 4096))
+    frozen: str = param('none', 'Weights that keep their values', choices=('none', 'encoder'))
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """Which images are for training and which for validation."""
+
+    mode: str = param(
+        'given',
+        'given: splits of the data set; random; blocked: runs of neighbours stay together',
+        choices=('given', 'random', 'blocked'),
+    )
+    train: str = param('train', 'Name of the split to train on (given)')
+    val: str = param('val', 'Name of the split to validate on (given)')
+    val_fraction: float = param(
+        0.15, 'Share for validation (random, blocked)', bounds=(0.001, 0.9)
+    )
+    block: int = param(30, 'Neighbouring frames per block (blocked)', bounds=(1, 1_000_000))
+    gap: int = param(0, 'Frames left out on each side of a block (blocked)', bounds=(0, 10_000))
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """How gradients become steps."""
+
+    name: str = param('adamw', 'Optimiser', choices=OPTIMIZERS)
+    weight_decay: float = param(1e-2, 'Weight decay (decoupled for adamw)', bounds=(0.0, 10.0))
+    decay_norms: bool = param(False, 'Decay biases and normalisation layers too')
+    momentum: float = param(0.9, 'Momentum (sgd, rmsprop); beta1 of adam', bounds=(0.0, 0.9999))
+    encoder_factor: float = param(1.0, 'Learning rate of the encoder, relative', bounds=(0.0, 10))
+    clip_norm: float = param(0.0, 'Clip the norm of the gradients; 0 for never', bounds=(0.0, 1e6))
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """How the learning rate moves within a stage."""
+
+    name: str = param('poly', 'Schedule', choices=SCHEDULES)
+    warmup: float = param(0.05, 'Share of the steps with a linear rise', bounds=(0.0, 0.9))
+    power: float = param(0.9, 'Exponent of poly', bounds=(0.1, 5.0))
+    floor: float = param(0.0, 'Smallest rate, relative to the peak', bounds=(0.0, 1.0))
+    cycles: int = param(4, 'Rises and falls per stage (triangular)', bounds=(1, 10_000))
+    factor: float = param(0.1, 'Rate is multiplied by it (plateau)', bounds=(0.0001, 0.99))
+    patience: int = param(10, 'Validations without progress (plateau)', bounds=(0, 10_000))
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """What is minimised: a weighted sum of terms."""
+
+    terms: dict[str, float] = param(
+        {'cross_entropy': 1.0}, f'Weight per term: {", ".join(LOSSES)}'
+    )
+    class_weights: str = param(
+        'none', 'none, enet: 1 / ln(1.10 + p), median_frequency', choices=CLASS_WEIGHTS
+    )
+    label_smoothing: float = param(0.0, 'Share given to all classes alike', bounds=(0.0, 0.5))
+    ohem_threshold: float = param(0.7, 'Pixels more certain than this are easy', bounds=(0.0, 1.0))
+    ohem_keep: float = param(0.1, 'Share of the pixels kept in any case', bounds=(0.0, 1.0))
+    focal_gamma: float = param(2.0, 'Exponent of focal', bounds=(0.0, 10.0))
+    total_variation: float = param(0.0, 'Weight of total variation', bounds=(0.0, 10.0))
+    total_variation_classes: tuple[str, ...] = param((), 'Classes it acts on; all when empty')
+    aux_weight: float = param(0.4, 'Weight of each auxiliary head', bounds=(0.0, 10.0))
+    resolution: str = param(
+        'full',
+        'full: logits are enlarged to the labels; logits: labels are reduced by nearest',
+        choices=('full', 'logits'),
+    )
+
+    def __post_init__(self) -> None:
+        validate(self)
+        if not self.terms:
+            raise ValueError('terms: give at least one loss, such as {cross_entropy: 1.0}')
+        for name, weight in self.terms.items():
+            if name not in LOSSES:
+                raise ValueError(f'terms: unknown loss {name!r}; available: {", ".join(LOSSES)}')
+            if not 0 <= weight <= 1000:
+                raise ValueError(f'terms: weight {weight} of {name!r} is outside 0 to 1000')
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Random changes of training images; validation never sees them."""
+
+    scale_min: float = param(0.5, 'Smallest enlargement', bounds=(0.1, 10.0))
+    scale_max: float = param(2.0, 'Largest enlargement', bounds=(0.1, 10.0))
+    flip: float = param(0.5, 'Probability of a left-right flip', bounds=(0.0, 1.0))
+    brightness: float = param(0.3, 'Factor is drawn from 1 +- this', bounds=(0.0, 1.0))
+    contrast: float = param(0.3, 'Factor is drawn from 1 +- this', bounds=(0.0, 1.0))
+    saturation: float = param(0.3, 'Factor is drawn from 1 +- this', bounds=(0.0, 1.0))
+    hue: float = param(0.03, 'Turn is drawn from +- this share of the circle', bounds=(0.0, 0.5))
+    blur: float = param(0.1, 'Probability of a Gaussian blur', bounds=(0.0, 1.0))
+    blur_sigma_px: float = param(1.5, 'Largest sigma of the blur', bounds=(0.1, 5.0))
+    noise: float = param(0.1, 'Probability of Gaussian noise', bounds=(0.0, 1.0))
+    noise_sigma: float = param(0.03, 'Largest sigma, pixels being 0..1', bounds=(0.0, 1.0))
+
+    def __post_init__(self) -> None:
+        validate(self)
+        if self.scale_min > self.scale_max:
+            raise ValueError(f'scale_min {self.scale_min} is above scale_max {self.scale_max}')
+
+
+NO_AUGMENTATION = AugmentConfig(
+    scale_min=1.0,
+    scale_max=1.0,
+    flip=0.0,
+    brightness=0.0,
+    contrast=0.0,
+    saturation=0.0,
+    hue=0.0,
+    blur=0.0,
+    noise=0.0,
+)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run."""
+
+    name: str = param('model', 'Name of the model folder that comes out')
+    net: str = param('mini_unet', 'Key of seg_ros.nets.NETS')
+    net_options: dict[str, Any] = param({}, 'Options of the net')
+    encoder_weights: str = param('none', 'imagenet, a .safetensors file, or none')
+    allow_missing_weights: bool = param(False, 'Accept encoder weights that lack tensors')
+    init_from: str = param('', 'Run folder or checkpoint whose weights to start from')
+    dataset: str = param('folder', 'Key of seg_ros.datasets.DATASETS')
+    data: str = param('', 'Folder of the data set')
+    dataset_options: dict[str, Any] = param({}, 'Options of the data set')
+    val_dataset: str = param('', 'Another data set to validate on; the same when empty')
+    val_data: str = param('', 'Its folder')
+    val_dataset_options: dict[str, Any] = param({}, 'Its options')
+    split: SplitConfig = param(SplitConfig(), 'Training and validation images')
+    height_px: int = param(360, 'Rows of the input of the deployed net', bounds=(16, 8192))
+    width_px: int = param(480, 'Columns of the input of the deployed net', bounds=(16, 8192))
+    mean: tuple[float, float, float] = param((0.485, 0.456, 0.406), 'Of RGB pixels in 0..1')
+    std: tuple[float, float, float] = param((0.229, 0.224, 0.225), 'Of RGB pixels in 0..1')
+    stages: tuple[StageConfig, ...] = param((StageConfig(),), 'In their order')
+    optimizer: OptimizerConfig = param(OptimizerConfig(), 'Optimiser')
+    schedule: ScheduleConfig = param(ScheduleConfig(), 'Learning rate within a stage')
+    loss: LossConfig = param(LossConfig(), 'Loss')
+    augment: AugmentConfig = param(AugmentConfig(), 'Augmentation')
+    ema_decay: float = param(
+        0.999, 'Moving average of the weights; 0: none', bounds=(0.0, 0.99999)
+    )
+    frozen_norms: bool = param(False, 'Keep the statistics of batch normalisation as they are')
+    precision: str = param('float32', 'Arithmetic', choices=('float32', 'bfloat16', 'float16'))
+    channels_last: bool = param(True, 'Memory layout that convolutions like')
+    compile: bool = param(False, 'Compile the net with torch.compile')
+    device: str = param('auto', 'Where to train', choices=('auto', 'cpu', 'cuda'))
+    cache: str = param(
+        'ram',
+        'Keep decoded images: not at all, in RAM, on the GPU',
+        choices=('none', 'ram', 'device'),
+    )
+    workers: int = param(0, 'Processes that load images; 0 loads in the loop', bounds=(0, 64))
+    seed: int = param(0, 'Of everything that is drawn', bounds=(0, 2**31 - 1))
+    deterministic: bool = param(False, 'Only algorithms that give the same bits again (slower)')
+    validate_every: int = param(1, 'Epochs from validation to validation', bounds=(1, 100_000))
+    checkpoint_every: int = param(1, 'Epochs from checkpoint to checkpoint', bounds=(1, 100_000))
+    checkpoint_minutes: float = param(10.0, 'Also save within long epochs', bounds=(0.01, 1e5))
+    keep_best: int = param(1, 'How many of the best checkpoints to keep', bounds=(1, 100))
+    patience: int = param(
+        0, 'Validations without progress that end a stage; 0: never', bounds=(0, 10**6)
+    )
+    target_score: float = param(
+        0.0, 'Validation mIoU that ends the run; 0: never', bounds=(0.0, 1.0)
+    )
+    max_steps: int = param(0, 'Ends the run after so many steps; 0: never', bounds=(0, 10**9))
+    report_images: int = param(6, 'Best and worst validation images shown', bounds=(0, 100))
+    model_dir: str = param('models', 'Where the model folder is written; empty: nowhere')
+
+    def __post_init__(self) -> None:
+        validate(self)
+        if not self.stages:
+            raise ValueError('stages: give at least one')
+        if min(self.std) <= 0:
+            raise ValueError(f'std {self.std}: every value must be above 0')
+
+
+def load_train_config(path: Path | None, overrides: Iterable[str] = ()) -> TrainConfig:
+    """Read a recipe and apply overrides to it.
+
+    Args:
+        path: YAML file; the defaults when None.
+        overrides: ``key=value`` with a YAML value; dots lead into parts (``optimizer.name=sgd``,
+            ``stages.0.epochs=2``).
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ValueError: If it is no YAML or a setting is unknown or out of range.
+    """
+    raw: dict[str, Any] = {}
+    if path is not None:
+        raw = _load_mapping(path)
+    try:
+        merged = to_mapping(from_mapping(TrainConfig, raw))
+    except ValueError as error:
+        raise ValueError(f'{path}: {error}') from error
+    for override in overrides:
+        _apply(merged, override)
+    return from_mapping(TrainConfig, merged)
+
+
+def save_train_config(config: TrainConfig, path: Path) -> None:
+    """Write every setting as YAML, to be read by ``load_train_config``."""
+    path.write_text(yaml.safe_dump(to_mapping(config), sort_keys=False), encoding='utf-8')
+
+
+def recipe_path(name: str) -> Path:
+    """Find a recipe: a path, or the name of a file in the package's ``config/train``.
+
+    Raises:
+        FileNotFoundError: Listing the recipes that the package brings.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    folders = [root / 'config' / 'train' for root in share_roots()]
+    for folder in folders:
+        if (path := folder / f'{name}.yaml').is_file():
+            return path
+    known = sorted({path.stem for folder in folders for path in folder.glob('*.yaml')})
+    raise FileNotFoundError(f'no recipe {name!r}; give a path or one of: {", ".join(known)}')
+
+
+def _load_mapping(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f'recipe {path} does not exist')
+    if path.stat().st_size > MAX_RECIPE_BYTES:
+        raise ValueError(f'{path} has more than {MAX_RECIPE_BYTES} bytes')
+    try:
+        raw = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except yaml.YAMLError as error:
+        raise ValueError(f'{path} is no YAML: {error}') from error
+    if not isinstance(raw, dict):
+        raise ValueError(f'{path}: expected a mapping, got {type(raw).__name__}')
+    return raw
+
+
+def _apply(raw: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition('=')
+    if not separator or not key:
+        raise ValueError(f'override {override!r}: write key=value, such as optimizer.name=sgd')
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f'override {override!r}: the value is no YAML: {error}') from error
+    if isinstance(value, str):  # YAML 1.1 takes 1e-3 for text
+        with contextlib.suppress(ValueError):
+            value = float(value)
+    *parents, last = key.split('.')
+    place: Any = raw
+    for part in parents:
+        place = _step(place, part, override)
+    if isinstance(place, list):
+        _step(place, last, override)
+        place[int(last)] = value
+    elif isinstance(place, dict):
+        place[last] = value
+    else:
+        raise ValueError(f'override {override!r}: {".".join(parents)} has no parts')
+
+
+def _step(place: Any, part: str, override: str) -> Any:
+    if isinstance(place, list):
+        if not part.isdigit() or int(part) >= len(place):
+            raise ValueError(f'override {override!r}: {part!r} is no index 0..{len(place) - 1}')
+        return place[int(part)]
+    if not isinstance(place, dict) or part not in place:
+        allowed = ', '.join(place) if isinstance(place, dict) else 'nothing'
+        raise ValueError(f'override {override!r}: no part {part!r}; available: {allowed}')
+    return place[part]

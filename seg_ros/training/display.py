@@ -1,0 +1,132 @@
+"""What a person sees while a run goes on: progress bar, log lines, TensorBoard."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+LOG = logging.getLogger(__name__)
+
+
+class Display(Protocol):
+    """What the loop tells of itself."""
+
+    def begin_epoch(self, title: str) -> None:
+        """An epoch starts or goes on."""
+
+    def step(self, loss: float | None, rate: float, images: int) -> None:
+        """A step of ``images`` images is done; the loss is given now and then."""
+
+    def end_epoch(self, entry: dict[str, Any]) -> None:
+        """An epoch is done; ``entry`` goes into the history."""
+
+    def show_images(self, tag: str, image_hwc: np.ndarray, step: int) -> None:
+        """A picture (H, W, 3) uint8 RGB for TensorBoard."""
+
+    def close(self) -> None:
+        """Nothing more comes."""
+
+
+class SilentDisplay:
+    """Tells nobody: for processes other than the first, and for tests."""
+
+    def begin_epoch(self, title: str) -> None:
+        """See ``Display``."""
+
+    def step(self, loss: float | None, rate: float, images: int) -> None:
+        """See ``Display``."""
+
+    def end_epoch(self, entry: dict[str, Any]) -> None:
+        """See ``Display``."""
+
+    def show_images(self, tag: str, image_hwc: np.ndarray, step: int) -> None:
+        """See ``Display``."""
+
+    def close(self) -> None:
+        """See ``Display``."""
+
+
+class TerminalDisplay:
+    """Bar on the terminal, scalars and pictures for TensorBoard.
+
+    Args:
+        folder: Of TensorBoard's event files; None for none.
+        total_steps: Steps of the whole run, for the time that is left.
+        done_steps: Steps of it that are done.
+    """
+
+    def __init__(self, folder: Path | None, total_steps: int, done_steps: int) -> None:
+        self._writer: Any = None
+        if folder is not None:
+            from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 (slow to import)
+
+            self._writer = SummaryWriter(str(folder))
+        self._bar = tqdm(
+            total=total_steps,
+            initial=done_steps,
+            unit='step',
+            dynamic_ncols=True,
+            smoothing=0.05,
+            disable=None,  # only on a terminal
+            file=sys.stderr,
+        )
+        self._images, self._loss = 0, float('nan')
+
+    def begin_epoch(self, title: str) -> None:
+        """See ``Display``."""
+        self._bar.set_description(title, refresh=False)
+
+    def step(self, loss: float | None, rate: float, images: int) -> None:
+        """See ``Display``."""
+        self._images += images
+        if loss is not None:
+            self._loss = loss
+        speed = self._bar.format_dict['rate'] or 0.0
+        self._bar.set_postfix_str(
+            f'loss {self._loss:.3f} lr {rate:.1e} {speed * images:.1f} img/s', refresh=False
+        )
+        self._bar.update()
+
+    def end_epoch(self, entry: dict[str, Any]) -> None:
+        """See ``Display``."""
+        score = entry.get('mean_iou')
+        with logging_redirect_tqdm():
+            LOG.info(
+                'epoch %d: loss %.4f%s, lr %.2e, %.1f img/s, loader %.1f %%',
+                entry['epoch'],
+                entry['loss'],
+                '' if score is None else f', val mIoU {score:.4f}',
+                entry['learning_rate'],
+                entry['images_per_s'],
+                100 * entry['loader_share'],
+            )
+        if self._writer is not None:
+            for key, value in entry.items():
+                if isinstance(value, float):
+                    self._writer.add_scalar(_group(key), value, entry['step'])
+            for name, value in entry.get('iou', {}).items():
+                if value is not None:
+                    self._writer.add_scalar(f'iou/{name}', value, entry['step'])
+            self._writer.flush()
+
+    def show_images(self, tag: str, image_hwc: np.ndarray, step: int) -> None:
+        """See ``Display``."""
+        if self._writer is not None:
+            self._writer.add_image(tag, image_hwc, step, dataformats='HWC')
+
+    def close(self) -> None:
+        """See ``Display``."""
+        self._bar.close()
+        if self._writer is not None:
+            self._writer.close()
+
+
+def _group(key: str) -> str:
+    scores = ('mean_iou', 'pixel_accuracy', 'class_accuracy', 'weighted_iou')
+    return f'val/{key}' if key in scores else f'train/{key}'

@@ -1,0 +1,181 @@
+"""Images to batches: decoded once, cut and scaled per sample, put together per step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from seg_ros.datasets.sample import Dataset
+from seg_ros.model_card import VOID_ID, ClassInfo
+from seg_ros.training.augment import Augmentation, apply_geometry
+
+
+class Batch(NamedTuple):
+    """Training images of one step.
+
+    Attributes:
+        image: (N, 3, h, w) uint8 RGB.
+        labels: (N, h, w) uint8 channels, 255 = void.
+        content_hw: (N, 2) int64: rows and columns that are no padding.
+        photometry: (N, NUM_PHOTOMETRIC) float32, what ``apply_photometry`` takes.
+        seeds: (N,) int64.
+    """
+
+    image: Tensor
+    labels: Tensor
+    content_hw: Tensor
+    photometry: Tensor
+    seeds: Tensor
+
+
+def channel_table(classes: Sequence[ClassInfo]) -> np.ndarray:
+    """(256,) uint8: class id -> channel of the logits; 255 for ids of no class."""
+    table = np.full(256, VOID_ID, np.uint8)
+    for channel, entry in enumerate(classes):
+        table[entry.id] = channel
+    return table
+
+
+class ImageStore:
+    """Some samples of a dataset as tensors, decoded on demand or kept.
+
+    Args:
+        dataset: Where they come from.
+        indices: Which of its samples.
+    """
+
+    def __init__(self, dataset: Dataset, indices: Sequence[int]) -> None:
+        self.dataset = dataset
+        self.indices = list(indices)
+        self._table = channel_table(dataset.classes)
+        self._kept: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self.indices)
+
+    def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
+        """(3, H, W) uint8 RGB in channels-last memory, and (H, W) uint8 channels."""
+        if position in self._kept:
+            return self._kept[position]
+        sample = self.dataset[self.indices[position]]
+        return self._to_tensors(sample.image, sample.labels)
+
+    def name(self, position: int) -> str:
+        """Name of a sample."""
+        return self.dataset.names[self.indices[position]]
+
+    def keep(self, position: int, image_hwc: np.ndarray, labels_hw: np.ndarray) -> None:
+        """Keep a decoded sample in RAM."""
+        self._kept[position] = self._to_tensors(image_hwc, labels_hw)
+
+    def move_to(self, device: torch.device) -> None:
+        """Move what is kept to a device."""
+        self._kept = {
+            key: (image.to(device), labels.to(device))
+            for key, (image, labels) in self._kept.items()
+        }
+
+    def _to_tensors(self, image_hwc: np.ndarray, labels_hw: np.ndarray) -> tuple[Tensor, Tensor]:
+        return (
+            torch.from_numpy(np.ascontiguousarray(image_hwc)).permute(2, 0, 1),
+            torch.from_numpy(self._table[labels_hw]),
+        )
+
+
+@dataclass(frozen=True)
+class _AugmentedSamples:
+    """Samples by (epoch, position), for ``DataLoader``."""
+
+    store: ImageStore
+    augmentation: Augmentation
+    window_hw: tuple[int, int]
+    padding: tuple[int, int, int]
+    seed: int
+
+    def __getitem__(self, key: tuple[int, int]) -> Batch:
+        epoch, position = key
+        image, labels = self.store[position]
+        # Drawn from the sample's own seed: the same in any process and after any resume.
+        state = np.random.SeedSequence([self.seed, epoch, position]).generate_state(1, np.uint64)
+        seed = int(state[0] >> 1)
+        generator = torch.Generator().manual_seed(seed)
+        geometry = self.augmentation.draw_geometry(
+            generator, (image.shape[1], image.shape[2]), self.window_hw
+        )
+        image, labels = apply_geometry(image, labels, geometry, self.window_hw, self.padding)
+        return Batch(
+            image,
+            labels,
+            torch.tensor(geometry.content_hw),
+            self.augmentation.draw_photometry(generator),
+            torch.tensor(seed),
+        )
+
+
+class TrainingBatches:
+    """Endless batches of one stage, reproducible from any step on.
+
+    Args:
+        store: The training images.
+        augmentation: How they are changed.
+        window_hw: Rows and columns that the net is trained with.
+        padding: RGB bytes beside an image that does not fill the window.
+        batch_size: Images per step over all processes.
+        seed: Of order and augmentation.
+        rank: Number of this process.
+        world_size: Number of processes.
+        workers: Loading processes; 0 loads in the caller.
+    """
+
+    def __init__(
+        self,
+        store: ImageStore,
+        augmentation: Augmentation,
+        window_hw: tuple[int, int],
+        padding: tuple[int, int, int],
+        *,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        workers: int = 0,
+    ) -> None:
+        if batch_size % world_size:
+            raise ValueError(f'batch_size {batch_size} is no multiple of {world_size} processes')
+        self._samples = _AugmentedSamples(store, augmentation, window_hw, padding, seed)
+        self._count, self._seed = len(store), seed
+        self._rank, self._world_size, self._workers = rank, world_size, workers
+        self.batch_size = min(batch_size, self._count // world_size * world_size)
+        if not self.batch_size:
+            raise ValueError(f'{self._count} training images for {world_size} processes')
+        self.steps_per_epoch = self._count // self.batch_size
+
+    def read(self, epoch: int, step: int) -> Iterator[Batch]:
+        """Batches from a step of an epoch on, without end."""
+        loader: DataLoader[Batch] = DataLoader(
+            cast('TorchDataset[Batch]', self._samples),
+            batch_sampler=cast('Iterable[list[int]]', self._keys(epoch, step)),
+            num_workers=self._workers,
+            generator=torch.Generator(),  # or it would draw from the generator of the run
+            multiprocessing_context='fork' if self._workers else None,
+            pin_memory=self._workers > 0 and torch.cuda.is_available(),
+            prefetch_factor=4 if self._workers else None,
+        )
+        return iter(loader)
+
+    def _keys(self, epoch: int, step: int) -> Iterator[list[tuple[int, int]]]:
+        while True:
+            generator = torch.Generator().manual_seed(self._seed * 1_000_003 + epoch)
+            order = torch.randperm(self._count, generator=generator).tolist()
+            for each in range(step, self.steps_per_epoch):
+                chosen = order[each * self.batch_size : (each + 1) * self.batch_size]
+                yield [(epoch, position) for position in chosen[self._rank :: self._world_size]]
+            epoch, step = epoch + 1, 0

@@ -1,0 +1,365 @@
+"""The training run, from the first read image to the last checkpoint."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from seg_ros.training import run_folder
+from seg_ros.training.checkpoint import (
+    FOLDER,
+    Checkpoint,
+    CheckpointError,
+    load_checkpoint,
+    save_checkpoint,
+)
+from seg_ros.training.config import TrainConfig
+from seg_ros.training.data_check import Survey, survey_splits
+from seg_ros.training.display import Display, SilentDisplay, TerminalDisplay
+from seg_ros.training.distributed import any_process, rank, sum_over_processes, world_size
+from seg_ros.training.interrupt import Interrupt
+from seg_ros.training.loader import Batch, ImageStore, TrainingBatches
+from seg_ros.training.model_folder import model_facts
+from seg_ros.training.phases import (
+    Model,
+    Stage,
+    autocast,
+    build_augmentation,
+    build_loss,
+    build_model,
+    input_spec,
+)
+from seg_ros.training.splits import Split, build_split
+from seg_ros.training.state import (
+    Progress,
+    deployed_weights,
+    from_tensors,
+    remember,
+    to_tensors,
+)
+from seg_ros.training.validation import Validation, Validator
+
+LOG = logging.getLogger(__name__)
+LOSS_EVERY = 10  # steps between looks at the loss: each look waits for the device
+
+
+@dataclass
+class Run:
+    """A run that is under way.
+
+    Attributes:
+        config: What was asked for.
+        folder: Where everything is written.
+        device: Where is trained.
+        stores: Images by split.
+        survey: What they hold.
+        model: The net.
+        progress: How far it has come.
+        provenance: For checkpoints and the card.
+        display: What a person sees.
+        saved_at: Monotonic time of the last checkpoint.
+    """
+
+    config: TrainConfig
+    folder: Path
+    device: torch.device
+    stores: dict[str, ImageStore]
+    survey: Survey
+    model: Model
+    progress: Progress
+    provenance: dict[str, Any]
+    display: Display
+    saved_at: float = field(default_factory=time.monotonic)
+
+
+def pick_device(name: str) -> torch.device:
+    """``auto`` is the GPU where there is one.
+
+    Raises:
+        ValueError: If ``cuda`` is asked for and there is none.
+    """
+    if name == 'cuda' and not torch.cuda.is_available():
+        raise ValueError('device: cuda, but torch finds no GPU; use device=cpu')
+    if name == 'cpu' or not torch.cuda.is_available():
+        return torch.device('cpu')
+    return torch.device('cuda', torch.cuda.current_device())
+
+
+def train(
+    config: TrainConfig,
+    folder: Path,
+    *,
+    resume: Checkpoint | None = None,
+    quiet: bool = False,
+) -> Run:
+    """Train, or go on with a run that stopped.
+
+    Args:
+        config: The run; for a resumed one that of its folder.
+        folder: The run folder.
+        resume: Where to go on; None for a new run.
+        quiet: Without bar and TensorBoard.
+
+    Returns:
+        The run; its ``progress.finished`` is false after SIGTERM or Ctrl-C.
+
+    Raises:
+        ValueError: If configuration or data are wrong.
+        FileNotFoundError: If data or weights are missing.
+        FileExistsError: If a new run's folder holds a run.
+        CheckpointError: If a checkpoint cannot be written or read.
+    """
+    with Interrupt() as interrupt:
+        run = prepare(config, folder, resume=resume)
+        if rank() == 0 and not quiet:
+            run.display = TerminalDisplay(
+                folder / 'tensorboard', _total_steps(run), run.progress.step
+            )
+        try:
+            for number in range(run.progress.stage, len(config.stages)):
+                if number != run.progress.stage:
+                    run.progress.begin_stage(number)
+                _train_stage(run, number, interrupt, resume)
+                resume = None
+                if run.progress.finished or interrupt.requested:
+                    break
+        finally:
+            run.display.close()
+    return run
+
+
+def prepare(config: TrainConfig, folder: Path, *, resume: Checkpoint | None = None) -> Run:
+    """Read and check the data, build the net; everything before the first batch."""
+    device = pick_device(config.device)
+    if config.deterministic:
+        torch.use_deterministic_algorithms(mode=True)
+    split = build_split(config, folder / run_folder.SPLITS_FILE if resume else None)
+    stores = open_stores(split)
+    survey = survey_splits(stores, keep=config.cache != 'none')
+    if survey.problems:
+        listing = '\n  '.join(survey.problems)
+        raise ValueError(f'the data must be mended before training:\n  {listing}')
+    if rank() == 0:
+        for warning in survey.warnings:
+            LOG.warning('%s', warning)
+    if config.cache == 'device':
+        for store in stores.values():
+            store.move_to(device)
+    model = build_model(config, len(survey.classes), device)
+    provenance = resume.provenance if resume else {}
+    if not resume and rank() == 0:
+        provenance = run_folder.begin_run(folder, config)
+        split.save(folder / run_folder.SPLITS_FILE)
+        run_folder.write_json(folder / run_folder.CHECK_FILE, survey.to_mapping())
+    if not resume and config.init_from:
+        weights = load_checkpoint(config.init_from, 'best').load_tensors('weights')
+        model.net.load_state_dict(weights)
+    progress = Progress(**resume.progress) if resume else Progress()
+    return Run(
+        config, folder, device, stores, survey, model, progress, provenance, SilentDisplay()
+    )
+
+
+def open_stores(split: Split) -> dict[str, ImageStore]:
+    """Training and validation images by split."""
+    return {
+        'train': ImageStore(split.train, split.train_indices),
+        'val': ImageStore(split.val, split.val_indices),
+    }
+
+
+def _train_stage(run: Run, number: int, interrupt: Interrupt, resume: Checkpoint | None) -> None:
+    config, progress, plan = run.config, run.progress, run.config.stages[number]
+    batches = _batches(run, number)
+    steps = plan.epochs * batches.steps_per_epoch
+    stage = Stage(config, number, run.model, build_loss(config.loss, run.survey), steps)
+    validator = Validator(run.stores['val'], stage.spec, len(run.survey.classes), run.device)
+    if resume is not None:
+        state, weights = resume.load_tensors('state'), resume.load_tensors('weights')
+        from_tensors(run.model, stage, progress, state, weights)
+    source = batches.read(progress.epoch, progress.epoch_step)
+    while not progress.finished and progress.stage_epoch < plan.epochs and not _waited(run):
+        title = f'stage {number + 1}/{len(config.stages)} epoch {progress.stage_epoch + 1}'
+        run.display.begin_epoch(f'{title}/{plan.epochs}')
+        entry = _train_epoch(run, stage, batches, source, interrupt)
+        if entry is None:
+            return
+        _end_epoch(run, stage, validator, entry)
+
+
+def _train_epoch(
+    run: Run,
+    stage: Stage,
+    batches: TrainingBatches,
+    source: Iterator[Batch],
+    interrupt: Interrupt,
+) -> dict[str, Any] | None:
+    """Train to the end of the epoch; its entry in the history, None after an interrupt."""
+    progress, per_epoch = run.progress, batches.steps_per_epoch
+    started, waited, began = time.perf_counter(), 0.0, progress.epoch_step
+    loss_sum = torch.zeros((), dtype=torch.float64, device=run.device)
+    stop = over = False
+    while progress.epoch_step < per_epoch and not over and not stop:
+        asked = time.perf_counter()
+        batch = next(source)
+        waited += time.perf_counter() - asked
+        at = progress.stage_epoch * per_epoch + progress.epoch_step
+        loss = stage.train_step(batch, at)
+        loss_sum += loss
+        progress.step += 1
+        progress.epoch_step += 1
+        progress.images += batches.batch_size
+        shown = None
+        if progress.step % LOSS_EVERY == 0:
+            shown = float(loss)
+            _refuse_divergence(shown, run)
+        run.display.step(shown, stage.learning_rate(at), batches.batch_size)
+        over = bool(run.config.max_steps) and progress.step >= run.config.max_steps
+        stop = any_process(interrupt.requested, run.device)
+        late = time.monotonic() - run.saved_at > 60 * run.config.checkpoint_minutes
+        if stop or any_process(late, run.device):
+            progress.loss_sum += float(loss_sum)
+            loss_sum.zero_()
+            _save(run, stage, None)
+    seconds = max(time.perf_counter() - started, 1e-9)
+    progress.seconds += seconds
+    if stop:
+        return None
+    loss_mean = (progress.loss_sum + float(loss_sum)) / progress.epoch_step
+    _refuse_divergence(loss_mean, run)
+    at = progress.stage_epoch * per_epoch + progress.epoch_step - 1
+    return {
+        'stage': stage.number,
+        'epoch': progress.epoch + 1,
+        'step': progress.step,
+        'loss': _mean_over_processes(loss_mean, run.device),
+        'learning_rate': stage.learning_rate(at),
+        'images_per_s': (progress.epoch_step - began) * batches.batch_size / seconds,
+        'loader_share': waited / seconds,
+    }
+
+
+def _end_epoch(run: Run, stage: Stage, validator: Validator, entry: dict[str, Any]) -> None:
+    """Validate, judge, save, and say whether the run is over."""
+    progress, config = run.progress, run.config
+    progress.epoch, progress.stage_epoch = progress.epoch + 1, progress.stage_epoch + 1
+    progress.epoch_step, progress.loss_sum = 0, 0.0
+    over = bool(config.max_steps) and progress.step >= config.max_steps
+    ends = over or progress.stage_epoch == stage.stage.epochs
+    place = None
+    if ends or progress.stage_epoch % config.validate_every == 0:
+        validation = validator.run(run.model.deployed, autocast(config, run.device))
+        stage.resume_training()
+        place = _judge(run, stage, validation, entry)
+    progress.history.append(entry)
+    ends = ends or _waited(run)
+    last_stage = stage.number + 1 == len(config.stages)
+    progress.finished = over or _reached(run) or (ends and last_stage)
+    due = progress.stage_epoch % config.checkpoint_every == 0
+    if due or ends or progress.finished or place is not None:
+        _save(run, stage, place)
+    run.display.end_epoch(entry)
+
+
+def _batches(run: Run, number: int) -> TrainingBatches:
+    plan, config = run.config.stages[number], run.config
+    stride = run.model.net.logits_stride
+    spec = input_spec(config, plan, stride)
+    red, green, blue = (round(value * 255) for value in config.mean)
+    return TrainingBatches(
+        run.stores['train'],
+        build_augmentation(config),
+        (spec.height_px, spec.width_px),
+        (red, green, blue),
+        batch_size=plan.batch_size,
+        seed=config.seed,
+        rank=rank(),
+        world_size=world_size(),
+        workers=0 if config.cache == 'device' else config.workers,
+    )
+
+
+def _total_steps(run: Run) -> int:
+    total = sum(
+        plan.epochs * _batches(run, number).steps_per_epoch
+        for number, plan in enumerate(run.config.stages)
+    )
+    return min(total, run.config.max_steps or total)
+
+
+def _judge(run: Run, stage: Stage, validation: Validation, entry: dict[str, Any]) -> int | None:
+    """Take a validation into entry and progress; the place among the best, None for none."""
+    scores, progress = validation.scores, run.progress
+    names = [each.name for each in run.survey.classes]
+    entry |= {
+        'mean_iou': scores.mean_iou,
+        'pixel_accuracy': scores.pixel_accuracy,
+        'class_accuracy': scores.class_accuracy,
+        'weighted_iou': scores.weighted_iou,
+        'iou': run_folder.plain(dict(zip(names, scores.iou.tolist(), strict=True))),
+    }
+    score = -math.inf if math.isnan(scores.mean_iou) else scores.mean_iou
+    stage.plateau.observe(score)
+    place = sum(score <= kept for kept in progress.best)
+    progress.waited = 0 if place == 0 else progress.waited + 1
+    if place >= run.config.keep_best:
+        return None
+    progress.best = [*progress.best[:place], score, *progress.best[place:]][: run.config.keep_best]
+    return place
+
+
+def _waited(run: Run) -> bool:
+    return bool(run.config.patience) and run.progress.waited >= run.config.patience
+
+
+def _reached(run: Run) -> bool:
+    best = run.progress.best
+    return bool(run.config.target_score and best) and best[0] >= run.config.target_score
+
+
+def _save(run: Run, stage: Stage, place: int | None) -> None:
+    """Write a checkpoint; the first process does, all fail together."""
+    remember(run.progress, stage)
+    failure = ''
+    if rank() == 0:
+        entry = run.progress.history[-1] if run.progress.history else {}
+        try:
+            save_checkpoint(
+                run.folder / FOLDER,
+                step=run.progress.step,
+                weights=deployed_weights(run.model),
+                state=to_tensors(run.model, stage),
+                model=model_facts(run.config, run.survey.classes, stage.spec),
+                scores=run_folder.plain({'val': entry}),
+                provenance=run.provenance,
+                progress=run_folder.plain(run.progress.to_mapping()),
+                best_place=place,
+                keep_best=run.config.keep_best,
+            )
+            run_folder.write_json(run.folder / run_folder.HISTORY_FILE, run.progress.history)
+        except (CheckpointError, OSError) as error:
+            failure = str(error)
+    run.saved_at = time.monotonic()
+    if any_process(bool(failure), run.device):
+        raise CheckpointError(failure or 'the first process could not write its checkpoint')
+
+
+def _refuse_divergence(loss: float, run: Run) -> None:
+    if not math.isfinite(loss):
+        raise CheckpointError(
+            f'the loss is {loss} at step {run.progress.step}: lower the learning rate '
+            '(find-lr suggests one), clip gradients (optimizer.clip_norm=1) or use '
+            'precision=bfloat16 instead of float16. The checkpoints before are whole.'
+        )
+
+
+def _mean_over_processes(value: float, device: torch.device) -> float:
+    total = sum_over_processes(torch.tensor(value, dtype=torch.float64, device=device))
+    return float(total) / world_size()

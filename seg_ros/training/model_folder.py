@@ -1,0 +1,107 @@
+"""From a checkpoint to a net and its card, and on to the model folder that the node runs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seg_ros.export import export_net
+from seg_ros.model_card import ClassInfo, InputSpec, ModelCard
+from seg_ros.nets import build_net
+from seg_ros.nets.segmentation_net import SegmentationNet
+from seg_ros.preprocess import place, to_network
+from seg_ros.training.checkpoint import BEST, Checkpoint, CheckpointError, load_checkpoint
+from seg_ros.training.config import TrainConfig
+from seg_ros.training.loader import ImageStore
+
+LOG = logging.getLogger(__name__)
+
+
+def model_facts(
+    config: TrainConfig, classes: Sequence[ClassInfo], spec: InputSpec
+) -> dict[str, Any]:
+    """What a checkpoint says of its net, as plain values in the terms of a model card."""
+    return {
+        'name': config.name,
+        'net': config.net,
+        'net_options': dict(config.net_options),
+        'classes': [{'id': c.id, 'name': c.name, 'color': list(c.color)} for c in classes],
+        'input': {
+            'height_px': spec.height_px,
+            'width_px': spec.width_px,
+            'logits_stride': spec.logits_stride,
+            'mean': list(spec.mean),
+            'std': list(spec.std),
+        },
+    }
+
+
+def card_of(checkpoint: Checkpoint) -> ModelCard:
+    """The card of a checkpoint's net, without files."""
+    facts = checkpoint.model
+    entries = facts['classes']
+    return ModelCard(
+        name=facts['name'],
+        net=facts['net'],
+        net_options=dict(facts['net_options']),
+        classes=tuple(ClassInfo(e['id'], e['name'], tuple(e['color'])) for e in entries),
+        input=InputSpec(
+            **{
+                **facts['input'],
+                'mean': tuple(facts['input']['mean']),
+                'std': tuple(facts['input']['std']),
+            }
+        ),
+        scores=dict(checkpoint.scores),
+        provenance=dict(checkpoint.provenance),
+    )
+
+
+def load_trained(path: Path | str) -> tuple[SegmentationNet, ModelCard]:
+    """Load the net of a run or checkpoint.
+
+    Args:
+        path: A run folder (its best checkpoint) or the ``.json`` of a checkpoint.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        CheckpointError: If it is damaged.
+    """
+    checkpoint = load_checkpoint(path, BEST)
+    card = card_of(checkpoint)
+    net = build_net(card.net, card.num_classes, options=card.net_options)
+    try:
+        net.load_state_dict(checkpoint.load_tensors('weights'))
+    except RuntimeError as error:
+        raise CheckpointError(
+            f'{checkpoint.path} does not fit net {card.net!r}: {error}'
+        ) from error
+    return net.eval(), card
+
+
+def export_run(run: Path, folder: Path, store: ImageStore, *, max_images: int = 4) -> None:
+    """Write the model folder of a run's best checkpoint.
+
+    Args:
+        run: The run folder.
+        folder: The model folder; replaced if it exists.
+        store: Images to check the exported graph with.
+        max_images: How many of them.
+
+    Raises:
+        ValueError: If the exported graph does not compute what the net does.
+    """
+    net, card = load_trained(run)
+    step = max(1, len(store) // max_images)
+    images = []
+    for position in range(0, len(store), step)[:max_images]:
+        image = np.ascontiguousarray(store[position][0].permute(1, 2, 0).cpu().numpy())
+        placement = place((image.shape[0], image.shape[1]), card.input)
+        images.append(to_network(image, placement, 'rgb', card.input.mean))
+    parity = export_net(net, replace(card, name=folder.name), folder, images, overwrite=True)
+    LOG.info('%s is written; it agrees with torch: %s', folder, parity)

@@ -1,0 +1,237 @@
+"""One stage of a run: everything that a training step needs, and the step itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn, optim
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from seg_ros.model_card import InputSpec
+from seg_ros.nets import build_net
+from seg_ros.nets.segmentation_net import SegmentationNet
+from seg_ros.schema import to_mapping
+from seg_ros.training.augment import Augmentation, apply_photometry
+from seg_ros.training.config import LossConfig, StageConfig, TrainConfig
+from seg_ros.training.data_check import Survey
+from seg_ros.training.distributed import world_size
+from seg_ros.training.loader import Batch
+from seg_ros.training.losses import SegmentationLoss, class_weights
+from seg_ros.training.optimizers import build_optimizer, freeze, set_rate
+from seg_ros.training.schedules import Plateau, Schedule
+
+_DTYPES = {'bfloat16': torch.bfloat16, 'float16': torch.float16}
+
+
+@dataclass
+class Model:
+    """A net with what surrounds it through all stages.
+
+    Attributes:
+        net: The weights that are trained.
+        average: Their moving average; None without one.
+        device: Where they are.
+    """
+
+    net: SegmentationNet
+    average: AveragedModel | None
+    device: torch.device
+
+    @property
+    def deployed(self) -> nn.Module:
+        """The net whose weights are validated and exported."""
+        return self.average.module if self.average is not None else self.net
+
+
+def build_model(config: TrainConfig, num_classes: int, device: torch.device) -> Model:
+    """Build the net of a run from its seed, with its encoder's weights."""
+    torch.manual_seed(config.seed)
+    net = build_net(
+        config.net,
+        num_classes,
+        encoder_weights=config.encoder_weights,
+        allow_missing=config.allow_missing_weights,
+        options=config.net_options,
+    ).to(device)
+    if config.channels_last:
+        net = net.to(memory_format=torch.channels_last)
+    average = None
+    if config.ema_decay:
+        average = AveragedModel(
+            net, multi_avg_fn=_warmed_up_average(config.ema_decay), use_buffers=True
+        )
+        average.requires_grad_(requires_grad=False)
+    return Model(net, average, device)
+
+
+_Tensors = tuple[Tensor, ...] | list[Tensor]
+
+
+def _warmed_up_average(decay: float) -> Callable[[_Tensors, _Tensors, Tensor | int], None]:
+    """Moving average that forgets the random start: the decay rises to its value."""
+
+    def average(averaged: _Tensors, live: _Tensors, taken: Tensor | int) -> None:
+        n = float(taken)
+        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averaged, live, taken)
+
+    return average
+
+
+def build_loss(config: LossConfig, survey: Survey) -> SegmentationLoss:
+    """Build the loss with the class weights of the training images."""
+    found = survey.splits['train']
+    names = [entry.name for entry in survey.classes]
+    if unknown := sorted(set(config.total_variation_classes) - set(names)):
+        raise ValueError(f'total_variation_classes: no classes {unknown}; available: {names}')
+    return SegmentationLoss(
+        terms=config.terms,
+        weights=torch.from_numpy(
+            class_weights(config.class_weights, found.pixels, found.pixels_where_present)
+        ),
+        label_smoothing=config.label_smoothing,
+        ohem_threshold=config.ohem_threshold,
+        ohem_keep=config.ohem_keep,
+        focal_gamma=config.focal_gamma,
+        total_variation=config.total_variation,
+        total_variation_channels=tuple(map(names.index, config.total_variation_classes)),
+        aux_weight=config.aux_weight,
+    )
+
+
+def build_augmentation(config: TrainConfig) -> Augmentation:
+    """Build the augmentation of a run."""
+    return Augmentation(**to_mapping(config.augment))
+
+
+def input_spec(config: TrainConfig, stage: StageConfig, logits_stride: int) -> InputSpec:
+    """Input of the net in a stage: the deployed size times the scale, in whole logits."""
+    rows, columns = (
+        max(16, round(size * stage.scale / logits_stride) * logits_stride)
+        for size in (config.height_px, config.width_px)
+    )
+    return InputSpec(rows, columns, logits_stride, config.mean, config.std)
+
+
+def autocast(config: TrainConfig, device: torch.device) -> torch.autocast:
+    """The arithmetic of a run as a context."""
+    dtype = _DTYPES.get(config.precision)
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
+
+
+class Stage:
+    """The training of one stage.
+
+    Args:
+        config: The run.
+        number: Which of its stages.
+        model: What is trained.
+        loss: Built by ``build_loss``.
+        steps: Steps of the stage.
+    """
+
+    def __init__(
+        self, config: TrainConfig, number: int, model: Model, loss: SegmentationLoss, steps: int
+    ) -> None:
+        self.config, self.number, self.model = config, number, model
+        self.stage = config.stages[number]
+        self.spec = input_spec(config, self.stage, model.net.logits_stride)
+        self.steps = steps
+        self.loss = loss.to(model.device)
+        self._prepare_net()
+        options = config.optimizer
+        self.optimizer: optim.Optimizer = build_optimizer(
+            model.net,
+            name=options.name,
+            learning_rate=self.stage.learning_rate,
+            weight_decay=options.weight_decay,
+            decay_norms=options.decay_norms,
+            momentum=options.momentum,
+            encoder_factor=options.encoder_factor,
+        )
+        plan = config.schedule
+        self.schedule = Schedule(plan.name, plan.warmup, plan.power, plan.floor, plan.cycles)
+        self.plateau = Plateau(plan.factor, plan.patience, plan.floor)
+        self.scaler = torch.amp.GradScaler(
+            model.device.type, enabled=config.precision == 'float16'
+        )
+        self._mean = torch.tensor(config.mean, device=model.device).view(1, 3, 1, 1)
+        self._std = torch.tensor(config.std, device=model.device).view(1, 3, 1, 1)
+        self._padding = (np.round(np.asarray(config.mean) * 255) / 255).astype(np.float32)
+        runner: nn.Module = model.net
+        if config.compile:
+            runner = torch.compile(runner)  # type: ignore[assignment]
+        if world_size() > 1:
+            ids = [model.device.index] if model.device.type == 'cuda' else None
+            # A net may have outputs without a loss; an unused weight would stall the others.
+            runner = nn.parallel.DistributedDataParallel(
+                runner, device_ids=ids, find_unused_parameters=True
+            )
+        self._runner = runner
+
+    def _prepare_net(self) -> None:
+        freeze(
+            self.model.net,
+            encoder=self.stage.frozen == 'encoder',
+            norms=self.config.frozen_norms,
+        )
+
+    def learning_rate(self, step: int) -> float:
+        """Rate at a step of the stage."""
+        factor = self.schedule.factor(min(step / self.steps, 1.0))
+        if self.schedule.name == 'plateau':
+            factor *= self.plateau.rate
+        return self.stage.learning_rate * factor
+
+    def resume_training(self) -> None:
+        """Back to training mode after a validation."""
+        self._prepare_net()
+
+    def train_step(self, batch: Batch, step: int) -> Tensor:
+        """One step of the optimiser.
+
+        Args:
+            batch: This process's images.
+            step: Number of the step within the stage.
+
+        Returns:
+            The loss, detached, on the device.
+        """
+        options = self.config.optimizer
+        rate = self.learning_rate(step)
+        momentum = self.schedule.momentum(step / self.steps, options.momentum)
+        set_rate(self.optimizer, rate, momentum)
+        image, labels = self._to_input(batch)
+        full = self.config.loss.resolution == 'full'
+        with autocast(self.config, self.model.device):
+            outputs = self._runner(image, full_resolution=full)
+            loss = self.loss(outputs, labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        if options.clip_norm:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.net.parameters(), options.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.model.average is not None:
+            self.model.average.update_parameters(self.model.net)
+        return loss.detach()
+
+    def _to_input(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Normalised images and labels on the device; padding is zero as in deployment."""
+        device = self.model.device
+        image = batch.image.to(device, non_blocking=True).float().div_(255)
+        labels = batch.labels.to(device, non_blocking=True)
+        image = apply_photometry(image, batch.photometry, batch.seeds)
+        padding = torch.from_numpy(self._padding).to(device).view(3, 1, 1)
+        window = (image.shape[2], image.shape[3])
+        for i, (rows, columns) in enumerate(batch.content_hw.tolist()):
+            if (rows, columns) != window:
+                image[i, :, rows:] = padding
+                image[i, :, :, columns:] = padding
+        image = image.sub_(self._mean).div_(self._std)
+        if self.config.channels_last:
+            image = image.contiguous(memory_format=torch.channels_last)
+        return image, labels

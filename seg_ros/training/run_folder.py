@@ -1,0 +1,103 @@
+"""The folder of a run: what was asked for, on what, with what, and what came of it."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import subprocess
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from seg_ros import __version__
+from seg_ros.training.checkpoint import write_atomically
+from seg_ros.training.config import TrainConfig, save_train_config
+
+CONFIG_FILE, SPLITS_FILE = 'config.yaml', 'splits.json'
+PROVENANCE_FILE, CHECK_FILE, HISTORY_FILE = 'provenance.json', 'data_check.json', 'history.json'
+_LIBRARIES = ('torch', 'torchvision', 'numpy', 'opencv-python-headless', 'safetensors')
+
+
+def new_run_folder(name: str, root: Path = Path('runs')) -> Path:
+    """A path for a new run, from the model's name and the time; not yet created."""
+    return root / f'{name}-{time.strftime("%Y%m%d-%H%M%S")}'
+
+
+def begin_run(folder: Path, config: TrainConfig) -> dict[str, Any]:
+    """Create the folder of a run with its configuration and provenance.
+
+    Returns:
+        The provenance.
+
+    Raises:
+        FileExistsError: If the folder holds a run already.
+    """
+    if (folder / CONFIG_FILE).exists():
+        raise FileExistsError(
+            f'{folder} holds a run already; go on with --resume {folder} or choose another folder'
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    provenance = {
+        'seg_ros': __version__,
+        'commit': _git_state(),
+        'date': time.strftime('%Y-%m-%d'),
+        'seed': config.seed,
+        'dataset': config.dataset,
+        'libraries': {name: _version(name) for name in _LIBRARIES} | {'python': _python()},
+        'machine': platform.machine(),
+        'command': ' '.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+    }
+    save_train_config(config, folder / CONFIG_FILE)
+    write_json(folder / PROVENANCE_FILE, provenance)
+    return provenance
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace a JSON file in one step; what is not a number becomes null."""
+    write_atomically(path, json.dumps(plain(value), indent=1).encode())
+
+
+def plain(value: Any) -> Any:
+    """Values that JSON knows: NaN and infinities become None."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return 'not installed'
+
+
+def _python() -> str:
+    return platform.python_version()
+
+
+def _git_state() -> str:
+    """Commit of the checkout that the package runs from, with + where it was changed."""
+    here = Path(__file__).resolve().parent
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(  # noqa: S603
+            ['git', '-C', str(here), *arguments],  # noqa: S607
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+        return done.stdout.strip()
+
+    try:
+        changed = git('status', '--porcelain', '--untracked-files=no')
+        return git('rev-parse', 'HEAD') + ('+' if changed else '')
+    except (OSError, subprocess.SubprocessError):
+        return 'no checkout'

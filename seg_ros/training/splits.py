@@ -1,0 +1,131 @@
+"""Which samples train and which validate; drawn from a seed and saved with the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from seg_ros.datasets import build_dataset
+from seg_ros.datasets.sample import Dataset
+from seg_ros.training.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Split:
+    """Training and validation samples.
+
+    Attributes:
+        train: Data set of the training samples.
+        train_indices: Which of them.
+        val: Data set of the validation samples.
+        val_indices: Which of them.
+    """
+
+    train: Dataset
+    train_indices: tuple[int, ...]
+    val: Dataset
+    val_indices: tuple[int, ...]
+
+    def save(self, path: Path) -> None:
+        """Write the names of the samples as JSON."""
+        names = {
+            'train': [self.train.names[i] for i in self.train_indices],
+            'val': [self.val.names[i] for i in self.val_indices],
+        }
+        path.write_text(json.dumps(names, indent=1), encoding='utf-8')
+
+
+def build_split(config: TrainConfig, saved: Path | None = None) -> Split:
+    """Open the data sets of a run and split them.
+
+    Args:
+        config: The run.
+        saved: What ``Split.save`` wrote for this run; its names are then taken.
+
+    Raises:
+        ValueError: If the data sets do not fit each other or a saved name is gone.
+        FileNotFoundError: If the data are not there.
+    """
+    given = config.split.mode == 'given'
+    options = config.dataset_options
+    train_split = config.split.train if given else 'all'
+    train = build_dataset(config.dataset, config.data, train_split, options)
+    train_indices: Sequence[int] = range(len(train))
+    if config.val_dataset or config.val_data or config.val_dataset_options:
+        val = build_dataset(
+            config.val_dataset or config.dataset,
+            config.val_data or config.data,
+            config.split.val if given else 'all',
+            config.val_dataset_options or ({} if config.val_dataset else options),
+        )
+        val_indices: Sequence[int] = range(len(val))
+    elif given:
+        val = build_dataset(config.dataset, config.data, config.split.val, options)
+        val_indices = range(len(val))
+    else:
+        val = train
+        divide = random_split if config.split.mode == 'random' else blocked_split
+        train_indices, val_indices = divide(config, len(train))
+    if val.classes != train.classes:
+        raise ValueError(
+            f'training classes {[c.name for c in train.classes]} and validation classes '
+            f'{[c.name for c in val.classes]} differ in name, id, colour or order'
+        )
+    if saved is not None:
+        names = json.loads(saved.read_text(encoding='utf-8'))
+        train_indices = _indices_of(names['train'], train, saved)
+        val_indices = _indices_of(names['val'], val, saved)
+    return Split(train, tuple(train_indices), val, tuple(val_indices))
+
+
+def random_split(config: TrainConfig, count: int) -> tuple[list[int], list[int]]:
+    """Draw validation samples one by one; right for images that are no neighbours of each other.
+
+    Raises:
+        ValueError: If one side would be empty.
+    """
+    order = np.random.default_rng(config.seed).permutation(count).tolist()
+    held = max(1, round(count * config.split.val_fraction))
+    return _both_sides(sorted(order[held:]), sorted(order[:held]), count)
+
+
+def blocked_split(config: TrainConfig, count: int) -> tuple[list[int], list[int]]:
+    """Draw whole blocks of neighbouring frames, in the order of the data set.
+
+    Neighbouring frames of a video show the same scene; on both sides of a split they would make
+    the score that of images that were learned. ``gap`` frames beside each validation block are
+    left out of training.
+
+    Raises:
+        ValueError: If one side would be empty.
+    """
+    block, gap = config.split.block, config.split.gap
+    starts = list(range(0, count, block))
+    held = max(1, round(len(starts) * config.split.val_fraction))
+    drawn = np.random.default_rng(config.seed).permutation(len(starts))[:held]
+    val = sorted(i for b in drawn for i in range(starts[b], min(starts[b] + block, count)))
+    near = {i + shift for i in val for shift in range(-gap, gap + 1)}
+    return _both_sides([i for i in range(count) if i not in near], val, count)
+
+
+def _both_sides(train: list[int], val: list[int], count: int) -> tuple[list[int], list[int]]:
+    if not train or not val:
+        raise ValueError(
+            f'{count} samples split into {len(train)} for training and {len(val)} for '
+            'validation; change split.val_fraction, split.block or split.gap'
+        )
+    return train, val
+
+
+def _indices_of(names: list[str], dataset: Dataset, saved: Path) -> list[int]:
+    place = {name: i for i, name in enumerate(dataset.names)}
+    if missing := [name for name in names if name not in place]:
+        raise ValueError(
+            f'{saved} names {len(missing)} samples that are gone, such as {missing[0]!r}; bring '
+            'the data back or start a new run'
+        )
+    return [place[name] for name in names]
