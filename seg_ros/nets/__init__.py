@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 
 # name -> 'module:class'; imported when it is asked for.
 NETS: dict[str, str] = {
+    'edgesegnet': 'seg_ros.nets.edgesegnet:EdgeSegNet',
+    'fast_scnn': 'seg_ros.nets.fast_scnn:FastSCNN',
+    'linknet': 'seg_ros.nets.linknet:LinkNet',
     'mini_unet': 'seg_ros.nets.mini_unet:MiniUNet',
+    'mobilenet_unet': 'seg_ros.nets.mobilenet_unet:MobileNetUNet',
+    'nimbronet2': 'seg_ros.nets.nimbronet2:NimbRoNet2',
+    'segnet': 'seg_ros.nets.segnet:SegNet',
+    'segnet_basic': 'seg_ros.nets.segnet_basic:SegNetBasic',
+    'slim_multibranch': 'seg_ros.nets.slim_multibranch:SlimMultibranch',
 }
 
 MIN_CLASSES, MAX_CLASSES = 2, 255  # ids are uint8 and 255 is void
