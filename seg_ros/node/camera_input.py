@@ -56,7 +56,7 @@ class CameraInput:
         }.get(config.input_reliability, self._offered())
         self.camera_info: CameraInfo | None = None
         # An event callback must not destroy the subscription that it belongs to.
-        self._graph_changed = node.create_guard_condition(self._reconsider)
+        self._graph_changed = node.create_guard_condition(self.reconsider)
         self._image = self._subscribe()
         self._info = node.create_subscription(
             CameraInfo,
@@ -81,7 +81,11 @@ class CameraInput:
             return ReliabilityPolicy.RELIABLE
         return ReliabilityPolicy.BEST_EFFORT
 
-    def _reconsider(self) -> None:
+    def reconsider(self) -> None:
+        """Subscribe anew where the publishers ask for another reliability.
+
+        Events trigger it; the node's timer too, as an event may come before the graph has it.
+        """
         if self._auto and self._offered() != self._reliability:
             self._reliability = self._offered()
             old, self._image = self._image, self._subscribe()

@@ -8,6 +8,7 @@ import typing
 from typing import TYPE_CHECKING, Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.exceptions import ParameterException
 
 from seg_ros.schema import Setting, convert, settings_of
 
@@ -39,7 +40,10 @@ def declare_parameters(node: Node, defaults: NodeConfig) -> NodeConfig:
     for setting in settings.values():
         default = getattr(defaults, setting.name)
         value = list(default) if isinstance(default, tuple) else default
-        parameter = node.declare_parameter(setting.name, value, _descriptor(setting))
+        try:
+            parameter = node.declare_parameter(setting.name, value, _descriptor(setting))
+        except ParameterException as error:  # out of range or of another type
+            raise ValueError(f'{setting.name}: {error}') from error
         values[setting.name] = convert(setting, parameter.value)
     return dataclasses.replace(defaults, **values)
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 _LOG_PERIOD_S = 2.0
+_RECONSIDER_PERIOD_S = 1.0
 
 
 class SegmentationNode(LifecycleNode):
@@ -51,6 +52,7 @@ class SegmentationNode(LifecycleNode):
         self._mailbox = Mailbox()
         self._worker: threading.Thread | None = None
         self._status = Status(self, self._mailbox)
+        self.create_timer(_RECONSIDER_PERIOD_S, self._reconsider_inputs)
         if self.config.autostart and self.trigger_configure() == _SUCCESS:
             self.trigger_activate()
 
@@ -135,6 +137,10 @@ class SegmentationNode(LifecycleNode):
             self._class_topics.destroy()
             self._class_topics = None
         self._segmenter = None
+
+    def _reconsider_inputs(self) -> None:
+        for camera in self._inputs.values():
+            camera.reconsider()
 
     # Parameters
 
