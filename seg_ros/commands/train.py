@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument('--config', metavar='RECIPE', help='YAML file, or a recipe of the package')
-    parser.add_argument('--run', type=Path, help='run folder; runs/<name>-<time> if omitted')
+    parser.add_argument(
+        '--run-folder', type=Path, help='run folder; runs/<name>-<time> if omitted'
+    )
     parser.add_argument(
         '--resume', type=Path, help='run folder, or a checkpoint in it, to go on with'
     )
@@ -41,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     resume = None
     try:
         if args.resume is not None:
-            if args.config or args.overrides or args.run:
+            if args.config or args.overrides or args.run_folder:
                 raise ValueError('--resume goes on as the run began; give no other settings')
             resume = load_checkpoint(args.resume)
             folder = resume.path.parent.parent
@@ -49,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         else:
             path = recipe_path(args.config) if args.config else None
             config = load_train_config(path, args.overrides)
-            folder = args.run or new_run_folder(config.name)
+            folder = args.run_folder or new_run_folder(config.name)
         with process_group(pick_device(config.device).type):
             return _train(config, from_first(folder), resume, quiet=args.quiet)
     except CheckpointError as error:

@@ -285,7 +285,7 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     if not separator or not key:
         raise ValueError(f'override {override!r}: write key=value, such as optimizer.name=sgd')
     try:
-        value = yaml.safe_load(text)
+        value = yaml.safe_load(text) if text else ''
     except yaml.YAMLError as error:
         raise ValueError(f'override {override!r}: the value is no YAML: {error}') from error
     if isinstance(value, str):  # YAML 1.1 takes 1e-3 for text

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from seg_ros.export import export_net
 from seg_ros.model_card import ClassInfo, InputSpec, ModelCard
 from seg_ros.nets import build_net
 from seg_ros.nets.segmentation_net import SegmentationNet
@@ -96,6 +95,8 @@ def export_run(run: Path, folder: Path, store: ImageStore, *, max_images: int = 
     Raises:
         ValueError: If the exported graph does not compute what the net does.
     """
+    from seg_ros.export import export_net  # noqa: PLC0415 (ONNX and the engines: seconds)
+
     net, card = load_trained(run)
     step = max(1, len(store) // max_images)
     images = []
