@@ -1,7 +1,7 @@
 """Export a trained net to a model folder that the node runs.
 
-Takes a model folder that holds the weights (training writes one) and writes one that holds the
-graph too, after checking it on real images in ONNX Runtime and OpenVINO against torch.
+Takes a training run (its best checkpoint), or a model folder, and writes a model folder after
+checking it on real images in ONNX Runtime and OpenVINO against torch.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SUFFIXES = {'.png', '.jpg', '.jpeg', '.bmp'}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument('trained', type=Path, help='folder with model.yaml and the weights')
+    parser.add_argument('trained', type=Path, help='run folder, checkpoint or model folder')
     parser.add_argument('folder', type=Path, help='model folder to write, such as models/<name>')
     parser.add_argument(
         '--images', type=Path, nargs='+', required=True, help='real images or folders of them'
@@ -43,13 +43,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Export; prints how close the engines come to torch."""
     from seg_ros.export import export_net
-    from seg_ros.model_card import load_model_card
+    from seg_ros.model_card import CARD_FILE, load_model_card
     from seg_ros.nets.deployed import load_net
+    from seg_ros.training.model_folder import load_trained
 
     for chatty in ('onnx_ir', 'onnxscript'):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
-    card = load_model_card(args.trained)
-    net = load_net(card).net
+        logging.getLogger(chatty).setLevel(logging.ERROR)
+    if (args.trained / CARD_FILE).is_file():
+        card = load_model_card(args.trained)
+        net = load_net(card).net
+    else:
+        net, card = load_trained(args.trained)
     spec = card.input
     if args.size is not None:
         spec = replace(spec, height_px=args.size[0], width_px=args.size[1])

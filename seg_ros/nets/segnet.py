@@ -74,6 +74,7 @@ class SegNet(nn.Module):
 
     stride = 1
     logits_stride = 1
+    unpools = True
 
     def __init__(self, num_classes: int, dropout: float = 0.0) -> None:
         super().__init__()

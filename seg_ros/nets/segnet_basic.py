@@ -58,7 +58,8 @@ class SegNetBasic(nn.Module):
             nn.Sequential(*_conv(3 if level == 0 else WIDTH), nn.ReLU()) for level in range(LEVELS)
         )
         self.decoder: nn.Module
-        if decoder in ('max_unpooling', 'encoder_addition', 'single_channel'):
+        self.unpools = decoder in ('max_unpooling', 'encoder_addition', 'single_channel')
+        if self.unpools:
             self.decoder = _UnpoolingDecoder(
                 num_classes,
                 groups=WIDTH if decoder == 'single_channel' else 1,
