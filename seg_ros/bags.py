@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import sqlite3
 import struct
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from rosbags.highlevel import AnyReader, AnyReaderError
 from rosbags.rosbag2 import ReaderError, StoragePlugin, Writer, WriterError
-from rosbags.typesys import Stores, get_typestore
+from rosbags.serde import SerdeError
+from rosbags.typesys import Stores, TypesysError, get_typestore
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd  # rosbags depends on it
 
 from seg_ros.image import (
     MAX_IMAGE_PIXELS,
     CameraImage,
     decode_compressed_image,
+    decode_compressed_labels,
     decode_image,
     decode_labels,
 )
@@ -28,6 +37,20 @@ if TYPE_CHECKING:
 IMAGE_TYPE = 'sensor_msgs/msg/Image'
 COMPRESSED_IMAGE_TYPE = 'sensor_msgs/msg/CompressedImage'
 _TYPES = get_typestore(Stores.ROS2_JAZZY)
+# What rosbags and the layers below it raise for storage that is no bag or ends too early.
+_DAMAGE = (
+    AnyReaderError,
+    ReaderError,
+    TypesysError,
+    sqlite3.Error,
+    struct.error,
+    zstd.ZstdError,
+    AssertionError,
+    EOFError,
+    OSError,
+    KeyError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True)
@@ -74,7 +97,7 @@ class Bag:
         try:
             self._reader = AnyReader([self.path], default_typestore=_TYPES)
             self._reader.open()
-        except (AnyReaderError, ReaderError, OSError, ValueError, KeyError) as error:
+        except _DAMAGE as error:
             raise ValueError(f'{self.path} is no readable rosbag2: {error}') from error
 
     @property
@@ -89,6 +112,16 @@ class Bag:
     def duration_s(self) -> float:
         """Seconds from the first to the last message."""
         return max(0.0, self._reader.duration / 1e9)
+
+    @property
+    def connections(self) -> list[Any]:
+        """What rosbags knows of each topic: type definition and QoS."""
+        return list(self._reader.connections)
+
+    @property
+    def typestore(self) -> Any:
+        """The message types that the bag was recorded with."""
+        return self._reader.typestore
 
     def topic(self, name: str, types: Iterable[str] = ()) -> BagTopic:
         """Find a topic.
@@ -117,12 +150,19 @@ class Bag:
         try:
             for connection, time_ns, data in self._reader.messages(connections):
                 yield BagMessage(connection.topic, connection.msgtype, time_ns, bytes(data))
-        except (AnyReaderError, ReaderError, OSError, struct.error, EOFError) as error:
+        except _DAMAGE as error:
             raise ValueError(f'{self.path} is damaged: {error}') from error
 
     def deserialize(self, message: BagMessage) -> Any:
-        """Decode a message into rosbags' dataclass of its type."""
-        return self._reader.deserialize(message.data, message.type)
+        """Decode a message into rosbags' dataclass of its type.
+
+        Raises:
+            ValueError: If its bytes are no such message.
+        """
+        try:
+            return self._reader.deserialize(message.data, message.type)
+        except (SerdeError, *_DAMAGE) as error:
+            raise ValueError(f'a message on {message.topic} is damaged: {error}') from error
 
     def decode_image(
         self, message: BagMessage, *, max_image_pixels: int = MAX_IMAGE_PIXELS
@@ -134,8 +174,11 @@ class Bag:
         return decode_image(decoded, max_image_pixels=max_image_pixels)
 
     def decode_labels(self, message: BagMessage) -> np.ndarray:
-        """Decode a label image message to (H, W) uint8 ids; see ``seg_ros.image``."""
-        return decode_labels(self.deserialize(message))
+        """Decode an Image or (PNG) CompressedImage of labels to (H, W) uint8 ids."""
+        decoded = self.deserialize(message)
+        if message.type == COMPRESSED_IMAGE_TYPE:
+            return decode_compressed_labels(decoded)
+        return decode_labels(decoded)
 
     def close(self) -> None:
         """Release the files."""
@@ -170,6 +213,18 @@ class BagWriter:
         self._writer = Writer(self.path, version=9, storage_plugin=StoragePlugin.MCAP)
         self._connections: dict[str, Any] = {}
 
+    def declare_topics_of(self, bag: Bag) -> None:
+        """Declare the topics of another bag, with its type definitions and QoS, to copy them."""
+        for entry in bag.connections:
+            if entry.topic in self._connections:
+                continue  # several publishers of one topic become one
+            self._connections[entry.topic] = self._writer.add_connection(
+                entry.topic,
+                entry.msgtype,
+                typestore=bag.typestore,
+                offered_qos_profiles=entry.ext.offered_qos_profiles,
+            )
+
     def write(self, message: BagMessage) -> None:
         """Append a message; its topic is declared with the first one."""
         connection = self._connections.get(message.topic)
@@ -178,7 +233,7 @@ class BagWriter:
                 connection = self._writer.add_connection(
                     message.topic, message.type, typestore=_TYPES
                 )
-            except WriterError as error:
+            except (WriterError, TypesysError) as error:
                 raise ValueError(f'{self.path}: {error}') from error
             self._connections[message.topic] = connection
         self._writer.write(connection, message.time_ns, message.data)

@@ -188,6 +188,26 @@ def decode_labels(
     return ids.astype(np.uint8)
 
 
+def decode_compressed_labels(
+    message: CompressedImageMessage, *, max_image_pixels: int = MAX_IMAGE_PIXELS
+) -> np.ndarray:
+    """Decode a sensor_msgs/CompressedImage of class ids: a PNG with one channel of 8 bit.
+
+    Raises:
+        ValueError: If it is no such PNG, too large, or damaged; JPEG alters ids and is refused.
+    """
+    data = np.frombuffer(message.data, np.uint8)
+    width, height = _encoded_size(data.tobytes()[:_HEADER_BYTES], message.format)
+    _check_size(width, height, max_image_pixels)
+    if data[0] == 0xFF:
+        raise ValueError('label image is a JPEG, which alters ids; record it as PNG')
+    labels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    if labels is None or labels.shape != (height, width) or labels.dtype != np.uint8:
+        what = 'damaged' if labels is None else f'{labels.shape} {labels.dtype}'
+        raise ValueError(f'compressed label image is {what}; expected one channel of 8 bit')
+    return np.asarray(labels, np.uint8)
+
+
 def _check_size(width: int, height: int, max_image_pixels: int) -> None:
     if width < 1 or height < 1:
         raise ValueError(f'image size {width}x{height} is empty')
@@ -249,7 +269,7 @@ _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 def _encoded_size(head: bytes, declared: str) -> tuple[int, int]:
     """Read width and height from the first bytes of a PNG or JPEG without decoding it."""
-    if head[:8] == b'\x89PNG\r\n\x1a\n' and head[12:16] == b'IHDR':
+    if head[:8] == b'\x89PNG\r\n\x1a\n' and head[12:16] == b'IHDR' and len(head) >= 24:
         return int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
     if head[:2] != b'\xff\xd8':
         raise ValueError(f'compressed image ({declared!r}) is neither JPEG nor PNG')

@@ -127,7 +127,7 @@ class ModelCard:
         for what in ('id', 'name'):
             values = [getattr(entry, what) for entry in self.classes]
             if len(set(values)) != len(values):
-                raise ValueError(f'two classes share a {what}: {values}')
+                raise ValueError(f'two classes have the same {what}: {values}')
         if not self.temperature > 0:
             raise ValueError(f'temperature {self.temperature} must be above 0')
 

@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+from seg_ros.image import ENCODINGS, decode_compressed_image, decode_image, decode_labels
+
+HEIGHT, WIDTH = 12, 16
+
+
+def message(rows, encoding, *, width=WIDTH, padding=0, is_bigendian=0, **changes):
+    """An image message of (H, bytes) rows, each followed by ``padding`` bytes of rubbish."""
+    rubbish = np.full((len(rows), padding), 99, np.uint8)
+    fields = {
+        'height': len(rows),
+        'width': width,
+        'encoding': encoding,
+        'is_bigendian': is_bigendian,
+        'step': rows.shape[1] + padding,
+        'data': np.hstack([rows, rubbish]).tobytes(),
+    }
+    return SimpleNamespace(**{**fields, **changes})
+
+
+@pytest.fixture
+def bgr():
+    """A smooth colour picture, so that Bayer and chroma subsampling reproduce it closely."""
+    y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
+    return np.dstack([40 + 8 * x, 60 + 9 * y, 200 - 5 * x - 3 * y]).astype(np.uint8)
+
+
+def as_bgr(image):
+    return image.pixels if image.order == 'bgr' else image.pixels[..., ::-1]
+
+
+@pytest.mark.parametrize('padding', [0, 5])
+@pytest.mark.parametrize('encoding', ['bgr8', 'rgb8', '8UC3'])
+def test_three_channels_of_8_bit_are_views(bgr, encoding, padding):
+    pixels = bgr[..., ::-1] if encoding == 'rgb8' else bgr
+    rows = pixels.reshape(HEIGHT, -1)
+    data = np.hstack([rows, np.zeros((HEIGHT, padding), np.uint8)]).ravel()
+    image = decode_image(message(rows, encoding, padding=padding, data=data))
+    np.testing.assert_array_equal(as_bgr(image), bgr)
+    assert np.shares_memory(image.pixels, data)
+
+
+@pytest.mark.parametrize('padding', [0, 3])
+@pytest.mark.parametrize('encoding', ['bgra8', 'rgba8', '8UC4'])
+def test_alpha_is_left_out(bgr, encoding, padding):
+    pixels = bgr[..., ::-1] if encoding == 'rgba8' else bgr
+    rows = np.dstack([pixels, np.full((HEIGHT, WIDTH), 7, np.uint8)]).reshape(HEIGHT, -1)
+    image = decode_image(message(rows, encoding, padding=padding))
+    np.testing.assert_array_equal(as_bgr(image), bgr)
+
+
+@pytest.mark.parametrize('padding', [0, 4])
+@pytest.mark.parametrize('is_bigendian', [0, 1])
+@pytest.mark.parametrize('encoding', ['mono16', '16UC1'])
+def test_16_bit_grey_is_scaled_in_either_byte_order(encoding, is_bigendian, padding):
+    grey = np.linspace(0, 65535, HEIGHT * WIDTH).reshape(HEIGHT, WIDTH).astype(np.uint16)
+    stored = grey.astype('>u2' if is_bigendian else '<u2').view(np.uint8)
+    image = decode_image(message(stored, encoding, padding=padding, is_bigendian=is_bigendian))
+    for channel in range(3):
+        np.testing.assert_allclose(image.pixels[..., channel], grey / 257, atol=0.51)
+
+
+def test_8_bit_grey_fills_all_channels():
+    grey = np.arange(HEIGHT * WIDTH, dtype=np.uint8).reshape(HEIGHT, WIDTH)
+    image = decode_image(message(grey, 'mono8', padding=1))
+    np.testing.assert_array_equal(image.pixels, np.dstack([grey] * 3))
+
+
+@pytest.mark.parametrize('order', ['bgr', 'rgb'])
+def test_16_bit_colour_is_scaled(bgr, order):
+    pixels = bgr[..., ::-1] if order == 'rgb' else bgr
+    rows = (pixels.astype('<u2') * 257).reshape(HEIGHT, -1).view(np.uint8)
+    image = decode_image(message(rows, f'{order}16'))
+    np.testing.assert_array_equal(as_bgr(image), bgr)
+
+
+@pytest.mark.parametrize('bits', [8, 16])
+@pytest.mark.parametrize('pattern', ['rggb', 'bggr', 'gbrg', 'grbg'])
+def test_bayer_patterns_give_the_colours_back(bgr, pattern, bits):
+    channel = {'b': 0, 'g': 1, 'r': 2}
+    mosaic = np.empty((HEIGHT, WIDTH), np.uint8)
+    for position, color in enumerate(pattern):
+        rows, columns = slice(position // 2, None, 2), slice(position % 2, None, 2)
+        mosaic[rows, columns] = bgr[rows, columns, channel[color]]
+    stored = mosaic if bits == 8 else (mosaic.astype('<u2') * 257).view(np.uint8)
+    image = decode_image(message(stored, f'bayer_{pattern}{bits}'))
+    inner = np.s_[2:-2, 2:-2]  # linear interpolation is exact on a ramp, but for the border
+    np.testing.assert_allclose(image.pixels[inner].astype(int), bgr[inner], atol=3)
+
+
+@pytest.mark.parametrize('encoding', ['yuv422', 'uyvy', 'yuv422_yuy2', 'yuyv'])
+def test_chroma_subsampled_images_give_the_colours_back(bgr, encoding):
+    # BT.601 video range, as OpenCV and ROS understand these encodings
+    b, g, r = (bgr[..., i].astype(float) for i in range(3))
+    y = 16 + 0.257 * r + 0.504 * g + 0.098 * b
+    u = 128 - 0.148 * r - 0.291 * g + 0.439 * b
+    v = 128 + 0.439 * r - 0.368 * g - 0.071 * b
+    chroma = np.where(np.arange(WIDTH) % 2 == 0, u, np.roll(v, 1, axis=1))
+    pair = (chroma, y) if encoding in ('yuv422', 'uyvy') else (y, chroma)
+    rows = np.dstack(pair).round().clip(0, 255).astype(np.uint8).reshape(HEIGHT, -1)
+    image = decode_image(message(rows, encoding))
+    np.testing.assert_allclose(image.pixels.astype(int), bgr, atol=12)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'reason'),
+    [
+        ({'step': 47}, 'step 47 is too small: 16 pixels bgr8 take 48 bytes'),
+        ({'step': 49}, 'data has 576 bytes, step 49 x height 12 asks for 588'),
+        ({'data': b''}, 'data has 0 bytes'),
+        ({'height': 0}, 'size 16x0 is empty'),
+        ({'width': 0}, 'size 0x12 is empty'),
+        ({'width': 20_000, 'height': 20_000, 'step': 60_000}, 'more than max_image_pixels'),
+        ({'encoding': 'jpeg'}, "unknown encoding 'jpeg'; available: bgr8"),
+        ({'encoding': 'rgba8'}, 'step 48 is too small: 16 pixels rgba8 take 64 bytes'),
+    ],
+)
+def test_fields_that_do_not_fit_together_are_refused(bgr, changes, reason):
+    with pytest.raises(ValueError, match=reason):
+        decode_image(message(bgr.reshape(HEIGHT, -1), **{'encoding': 'bgr8', **changes}))
+
+
+def test_yuv_needs_pairs_of_pixels():
+    with pytest.raises(ValueError, match='even width, got 3'):
+        decode_image(message(np.zeros((4, 6), np.uint8), 'yuyv', width=3))
+
+
+@pytest.mark.parametrize('encoding', ENCODINGS)
+def test_every_encoding_gives_three_channels_of_8_bit(encoding):
+    # 8 bytes a pixel are enough for all; the rest of a row is padding
+    image = decode_image(message(np.zeros((HEIGHT, WIDTH * 8), np.uint8), encoding))
+    assert image.pixels.shape == (HEIGHT, WIDTH, 3)
+    assert image.pixels.dtype == np.uint8
+
+
+@pytest.mark.parametrize('extension', ['.png', '.jpg'])
+def test_files_are_decoded_whatever_the_format_says(bgr, extension):
+    data = cv2.imencode(extension, bgr)[1].tobytes()
+    image = decode_compressed_image(SimpleNamespace(format='who knows', data=data))
+    np.testing.assert_allclose(
+        image.pixels.astype(int), bgr, atol=0 if extension == '.png' else 24
+    )
+
+
+@pytest.mark.parametrize('extension', ['.png', '.jpg'])
+def test_every_truncation_is_refused(bgr, extension):
+    data = cv2.imencode(extension, bgr)[1].tobytes()
+    for length in range(0, len(data) - 4, 7):
+        with pytest.raises(ValueError, match=r'truncated|neither|damaged'):
+            decode_compressed_image(SimpleNamespace(format='', data=data[:length]))
+
+
+def test_a_bomb_is_refused_by_its_header():
+    png = bytearray(cv2.imencode('.png', np.zeros((8, 8), np.uint8))[1].tobytes())
+    png[16:24] = (60_000).to_bytes(4) * 2
+    with pytest.raises(ValueError, match='60000x60000 has more than max_image_pixels'):
+        decode_compressed_image(SimpleNamespace(format='png', data=bytes(png)))
+    jpeg = cv2.imencode('.jpg', np.zeros((64, 64), np.uint8))[1].tobytes()
+    with pytest.raises(ValueError, match='64x64 has more than max_image_pixels = 100'):
+        decode_compressed_image(SimpleNamespace(format='jpeg', data=jpeg), max_image_pixels=100)
+
+
+def test_other_file_formats_are_refused(bgr):
+    data = cv2.imencode('.bmp', bgr)[1].tobytes()
+    with pytest.raises(ValueError, match='neither JPEG nor PNG'):
+        decode_compressed_image(SimpleNamespace(format='bmp', data=data))
+
+
+def test_exif_rotation_is_not_applied(bgr):
+    jpeg = cv2.imencode('.jpg', bgr)[1].tobytes()
+    tiff = (
+        b'II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x03\x00\x01\x00\x00\x00\x06\x00\x00\x00'
+        + b'\0' * 4
+    )
+    exif = b'Exif\x00\x00' + tiff
+    rotated = jpeg[:2] + b'\xff\xe1' + (len(exif) + 2).to_bytes(2) + exif + jpeg[2:]
+    assert cv2.imdecode(np.frombuffer(rotated, np.uint8), cv2.IMREAD_COLOR).shape[:2] == (16, 12)
+    image = decode_compressed_image(SimpleNamespace(format='jpeg', data=rotated))
+    assert image.pixels.shape == (HEIGHT, WIDTH, 3)
+
+
+@pytest.mark.parametrize('is_bigendian', [0, 1])
+@pytest.mark.parametrize(
+    ('encoding', 'dtype'), [('16SC1', 'i2'), ('mono16', 'u2'), ('mono8', 'u1')]
+)
+def test_labels_are_read_from_every_label_encoding(encoding, dtype, is_bigendian):
+    ids = np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH) % 12
+    stored = ids.astype(('>' if is_bigendian else '<') + dtype).view(np.uint8)
+    decoded = decode_labels(message(stored, encoding, padding=2, is_bigendian=is_bigendian))
+    np.testing.assert_array_equal(decoded, ids)
+    assert decoded.dtype == np.uint8
+
+
+def test_signed_labels_take_minus_one_for_void_and_refuse_other_ids():
+    stored = np.full((HEIGHT, WIDTH), -1, '<i2')
+    assert (decode_labels(message(stored.view(np.uint8), '16SC1')) == 255).all()
+    stored[0, 0] = 300
+    with pytest.raises(ValueError, match='label ids reach from 255 to 300'):
+        decode_labels(message(stored.view(np.uint8), '16SC1'))
+    with pytest.raises(ValueError, match="encoding 'rgb8'; allowed are mono8"):
+        decode_labels(message(stored.view(np.uint8), 'rgb8'))
+
+
+def test_cv_bridge_agrees_on_every_encoding_that_it_knows(bgr):
+    bridge = pytest.importorskip(
+        'cv_bridge', reason='cv_bridge comes with a ROS distribution only'
+    )
+    sensor_msgs = pytest.importorskip('sensor_msgs.msg')
+    rng = np.random.default_rng(0)
+    for encoding in ENCODINGS:
+        if encoding in ('8UC1', '8UC3', '8UC4', '16UC1'):  # cv_bridge gives them no colour meaning
+            continue
+        rows = rng.integers(0, 256, (HEIGHT, WIDTH * 8), np.uint8)
+        given = message(rows, encoding)
+        ros = sensor_msgs.Image(
+            height=given.height, width=given.width, encoding=encoding, step=given.step
+        )
+        ros.data = given.data
+        expected = bridge.CvBridge().imgmsg_to_cv2(ros, 'bgr8')
+        np.testing.assert_allclose(
+            as_bgr(decode_image(given)).astype(int), expected, atol=1, err_msg=encoding
+        )

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import ast
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+import yaml
+
+import seg_ros
+from seg_ros.commands.params import parameter_table
+from seg_ros.node.config import NodeConfig, camera_info_topic
+from seg_ros.schema import from_mapping
+
+ROOT = Path(__file__).resolve().parent.parent
+LAUNCH_FILES = sorted((ROOT / 'launch').glob('*.launch.py'))
+
+
+@pytest.mark.parametrize('name', ['robocup.yaml', 'road.yaml'])
+def test_configuration_files_hold_only_valid_settings(name):
+    raw = yaml.safe_load((ROOT / 'config' / name).read_text(encoding='utf-8'))
+    from_mapping(NodeConfig, raw['/**']['ros__parameters'])
+
+
+def test_versions_agree():
+    tree = ET.parse(ROOT / 'package.xml')  # noqa: S314 - our own file
+    assert tree.findtext('version') == seg_ros.__version__
+    assert f"version='{seg_ros.__version__}'" in (ROOT / 'setup.py').read_text(encoding='utf-8')
+
+
+def test_readme_carries_the_table_of_parameters():
+    readme = (ROOT / 'README.md').read_text(encoding='utf-8')
+    assert parameter_table() in readme
+
+
+@pytest.mark.parametrize('path', LAUNCH_FILES, ids=lambda path: path.name)
+def test_launch_files_define_their_description(path):
+    tree = ast.parse(path.read_text(encoding='utf-8'))
+    functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    assert 'generate_launch_description' in functions
+
+
+def test_launch_files_declare_what_users_set():
+    source = (ROOT / 'seg_ros' / 'node' / 'launch_description.py').read_text(encoding='utf-8')
+    declared = {
+        node.args[0].value: {keyword.arg for keyword in node.keywords}
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call) and getattr(node.func, 'id', '') == 'DeclareLaunchArgument'
+    }
+    assert declared.keys() >= {
+        'image_topic', 'namespace', 'params_file', 'model', 'backend', 'use_sim_time', 'rviz',
+        'log_level',
+    }  # fmt: skip
+    assert all({'default_value', 'description'} <= given for given in declared.values())
+
+
+@pytest.mark.parametrize('name', ['robocup.launch.py', 'road.launch.py'])
+def test_launch_files_build_a_node(name):
+    pytest.importorskip('launch_ros', reason='launch comes with a ROS distribution only')
+    from launch import LaunchContext
+    from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+    source = PythonLaunchDescriptionSource(str(ROOT / 'launch' / name))
+    description = source.get_launch_description(LaunchContext())
+    names = {argument.name for argument in description.get_launch_arguments()}
+    assert 'image_topic' in names
+
+
+def test_several_cameras_get_distinct_prefixes():
+    names = NodeConfig(image_topics=('/front/image_raw', '/rear/image_raw')).camera_names()
+    assert names == {'/front/image_raw': 'front/', '/rear/image_raw': 'rear/'}
+    names = NodeConfig(image_topics=('/cam/image_raw', '/cam/image_rect')).camera_names()
+    assert names == {'/cam/image_raw': 'cam_image_raw/', '/cam/image_rect': 'cam_image_rect/'}
+    assert NodeConfig().camera_names() == {'image': ''}
+
+
+def test_calibration_is_looked_for_beside_the_image():
+    assert camera_info_topic('image') == 'camera_info'
+    assert camera_info_topic('/camera/image_raw') == '/camera/camera_info'
+    assert camera_info_topic('/camera/image_raw/compressed') == '/camera/camera_info'

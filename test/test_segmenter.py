@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import seg_ros
+from seg_ros.model_card import ClassInfo, load_model_card, save_model_card
+from seg_ros.segmenter import classify, find_model
+from test.conftest import stripes, write_primary_model
+
+BACKENDS = ['onnxruntime', 'openvino']
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+@pytest.mark.parametrize('size', [(48, 64), (96, 128), (37, 51), (20, 90), (200, 50)])
+def test_labels_have_the_size_of_the_image(primary_model, backend, size):
+    image, labels = stripes(*size)
+    result = seg_ros.load(primary_model, backend=backend).segment(image, 'rgb')
+    assert result.labels.shape == result.confidence.shape == size
+    assert result.labels.dtype == result.confidence.dtype == np.uint8
+    # Resampling moves the two edges between the bars by a few pixels at most.
+    far = np.abs(np.arange(size[1])[:, None] - np.array([1, 2]) * size[1] / 3).min(axis=1) > 6
+    np.testing.assert_array_equal(result.labels[:, far], labels[:, far])
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_channel_order_is_honoured(primary_model, backend):
+    image, labels = stripes()
+    segmenter = seg_ros.load(primary_model, backend=backend)
+    np.testing.assert_array_equal(segmenter.segment(image, 'rgb').labels, labels)
+    np.testing.assert_array_equal(segmenter.segment(image[..., ::-1], 'bgr').labels, labels)
+
+
+def test_images_of_changing_size_do_not_leak_into_one_another(primary_model):
+    segmenter = seg_ros.load(primary_model)
+    wide, _ = stripes(20, 64)
+    tall, _ = stripes(60, 40)
+    alone = [seg_ros.load(primary_model).segment(image, 'rgb').labels for image in (wide, tall)]
+    for _ in range(2):
+        for image, expected in zip((wide, tall), alone, strict=True):
+            np.testing.assert_array_equal(segmenter.segment(image, 'rgb').labels, expected)
+
+
+def test_results_of_earlier_images_stay_as_they_were(primary_model):
+    segmenter = seg_ros.load(primary_model)
+    image, labels = stripes()
+    first = segmenter.segment(image, 'rgb')
+    kept = first.labels.copy(), first.confidence.copy()
+    segmenter.segment(np.full_like(image, 90), 'rgb')
+    np.testing.assert_array_equal(first.labels, kept[0])
+    np.testing.assert_array_equal(first.confidence, kept[1])
+    np.testing.assert_array_equal(first.labels, labels)
+
+
+def test_uncertain_pixels_become_void(primary_model):
+    image = np.full((48, 64, 3), 100, np.uint8)
+    image[:, 32:] = (255, 0, 0)
+    labels = seg_ros.load(primary_model).segment(image, 'rgb', min_confidence=0.5).labels
+    assert (labels[:, :28] == 255).all()
+    assert (labels[:, 36:] == 0).all()
+
+
+def test_published_ids_are_those_of_the_card(tmp_path):
+    folder = write_primary_model(tmp_path / 'renumbered')
+    card = load_model_card(folder)
+    classes = tuple(ClassInfo(e.id * 10 + 3, e.name, e.color) for e in card.classes)
+    save_model_card(dataclasses.replace(card, classes=classes), folder)
+    image, labels = stripes()
+    result = seg_ros.load(folder).segment(image, 'rgb')
+    np.testing.assert_array_equal(result.labels, labels * 10 + 3)
+
+
+@pytest.mark.parametrize(
+    ('image', 'arguments', 'message'),
+    [
+        (np.zeros((4, 4), np.uint8), {}, r'image is \(4, 4\)'),
+        (np.zeros((0, 4, 3), np.uint8), {}, r'image is \(0, 4, 3\)'),
+        (np.zeros((4, 4, 3), np.float32), {}, 'float32'),
+        (np.zeros((4, 4, 3), np.uint8), {'order': 'hsv'}, "unknown order 'hsv'"),
+        (np.zeros((4, 4, 3), np.uint8), {'min_confidence': 2.0}, 'outside 0 to 1'),
+    ],
+)
+def test_wrong_arguments_are_refused(primary_model, image, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        seg_ros.load(primary_model).segment(image, **arguments)
+
+
+def test_classify_is_bilinear_interpolation_argmax_and_softmax():
+    torch = pytest.importorskip('torch')
+    logits = np.random.default_rng(0).normal(0, 3, (5, 9, 13)).astype(np.float32)
+    labels, confidence = classify(logits, (36, 52), temperature=1.7)
+    large = torch.nn.functional.interpolate(
+        torch.from_numpy(logits)[None], (36, 52), mode='bilinear', align_corners=False
+    )[0]
+    np.testing.assert_array_equal(labels, large.argmax(0).numpy())
+    expected = (large / 1.7).softmax(0).amax(0).numpy() * 255
+    np.testing.assert_allclose(confidence, expected, atol=0.51)
+
+
+def test_unknown_names_list_what_there_is(primary_model):
+    with pytest.raises(ValueError, match="unknown backend 'x'; available: auto, openvino"):
+        seg_ros.load(primary_model, backend='x')
+    with pytest.raises(FileNotFoundError, match="no model 'no_such_model'; available:"):
+        seg_ros.load('no_such_model')
+
+
+def test_models_are_found_in_the_directories_of_the_variable(primary_model, monkeypatch):
+    monkeypatch.setenv('SEG_ROS_MODELS', str(primary_model.parent))
+    assert find_model('primary') == primary_model
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_a_graph_that_is_none_is_refused(tmp_path, backend):
+    folder = write_primary_model(tmp_path / 'broken')
+    card = load_model_card(folder)
+    (folder / 'model.onnx').write_bytes(b'no graph at all')
+    save_model_card(card, folder)
+    with pytest.raises(ValueError, match='refuses broken'):
+        seg_ros.load(folder, backend=backend)
