@@ -137,8 +137,15 @@ class Bag:
         asked = f'; expected {" or ".join(allowed)}' if allowed else ''
         raise ValueError(f'{self.path}: topic {name!r} {what}{asked}. Its topics: {listed}')
 
-    def read_messages(self, names: Iterable[str]) -> Iterator[BagMessage]:
+    def read_messages(
+        self, names: Iterable[str], *, start_ns: int | None = None, stop_ns: int | None = None
+    ) -> Iterator[BagMessage]:
         """Iterate the messages of some topics in the order of their recording.
+
+        Args:
+            names: The topics.
+            start_ns: Only messages recorded at or after this time.
+            stop_ns: Only messages recorded before this time.
 
         Raises:
             ValueError: If the storage is damaged; what came before is valid.
@@ -148,7 +155,9 @@ class Bag:
         if not connections:
             return
         try:
-            for connection, time_ns, data in self._reader.messages(connections):
+            for connection, time_ns, data in self._reader.messages(
+                connections, start=start_ns, stop=stop_ns
+            ):
                 yield BagMessage(connection.topic, connection.msgtype, time_ns, bytes(data))
         except _DAMAGE as error:
             raise ValueError(f'{self.path} is damaged: {error}') from error
@@ -263,3 +272,10 @@ def header_stamp_ns(data: bytes) -> int:
     order = '<' if data[1] & 1 else '>'
     seconds, nanoseconds = struct.unpack_from(f'{order}iI', data, 4)
     return int(seconds) * 10**9 + int(nanoseconds)
+
+
+def header_frame_id(data: bytes) -> str:
+    """Read the header's frame_id off a serialised message, as ``header_stamp_ns`` does."""
+    order = '<' if data[1] & 1 else '>'
+    (length,) = struct.unpack_from(f'{order}I', data, 12)
+    return data[16 : 16 + max(0, length - 1)].decode('utf-8', 'replace')  # ends with a zero

@@ -67,18 +67,16 @@ def confusion_matrix(
             f'truth is {truth_hw.shape} and prediction {prediction_hw.shape}: bring the '
             'prediction to the size of the truth'
         )
-    predicted = np.minimum(prediction_hw, num_classes).astype(np.intp)
-    rows = np.minimum(truth_hw, num_classes).astype(np.intp)
-    for what, ids, counted in (
-        ('truth', truth_hw, rows),
-        ('prediction', prediction_hw, predicted),
-    ):
-        if np.any((counted == num_classes) & (ids != VOID_ID)):
-            worst = int(ids[(counted == num_classes) & (ids != VOID_ID)].max())
-            raise ValueError(f'{what} holds {worst}; allowed are 0..{num_classes - 1} and 255')
-    width = num_classes + 1
-    counts = np.bincount((rows * width + predicted).ravel(), minlength=width * width)
-    return counts.reshape(width, width)[:num_classes].astype(np.int64)
+    # One count over all pairs of bytes; what is no class is seen in the counts, not in the pixels.
+    pairs = (truth_hw.astype(np.uint16) << 8) | prediction_hw
+    counts = np.bincount(pairs.ravel(), minlength=1 << 16).reshape(256, 256)
+    for what, present in (('truth', counts.any(axis=1)), ('prediction', counts.any(axis=0))):
+        if strange := [i for i in np.flatnonzero(present) if num_classes <= i < VOID_ID]:
+            raise ValueError(
+                f'{what} holds {strange[-1]}; allowed are 0..{num_classes - 1} and {VOID_ID}'
+            )
+    columns = [*range(num_classes), VOID_ID]
+    return counts[:num_classes, columns].astype(np.int64)
 
 
 def scores_from_confusion(matrix: np.ndarray) -> Scores:
@@ -136,10 +134,15 @@ def boundary_f1(
     prediction_hw = np.where(truth_hw == VOID_ID, np.uint8(VOID_ID), prediction_hw)
     result = np.full(num_classes, math.nan)
     for class_id in range(num_classes):
-        true_contour = _contour(truth_hw == class_id)
-        contour = _contour(prediction_hw == class_id)
-        if not true_contour.any() and not contour.any():
+        truth, prediction = truth_hw == class_id, prediction_hw == class_id
+        true_contour, contour = _contour(truth), _contour(prediction)
+        either = true_contour | contour
+        if not either.any():
             continue
+        # Distances are needed between contours only; most classes fill a small part of an image.
+        left, top, width, height = cv2.boundingRect(either.astype(np.uint8))
+        inside = np.s_[top : top + height, left : left + width]
+        true_contour, contour = true_contour[inside], contour[inside]
         precision = _share_near(contour, true_contour, tolerance_px)
         recall = _share_near(true_contour, contour, tolerance_px)
         both = precision + recall

@@ -1,0 +1,171 @@
+r"""Score a model on rosbags or on a dataset, without any ROS installed.
+
+    python -m seg_ros evaluate --bag DRIVE --image-topic /camera/image_raw/compressed \
+        --label-topic /ground_truth/labels --model road_linknet --html report.html
+    python -m seg_ros evaluate --dataset camvid --root DIR --split val --model road_linknet
+
+Several models or backends in one call are compared. Exit status: 0; 1 below --min-miou; 2 for bad
+input.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+    from seg_ros.evaluation.frames import FrameSource
+    from seg_ros.evaluation.report import Report
+    from seg_ros.segmenter import Segmenter
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_argument_group('what to evaluate on')
+    what.add_argument('--bag', type=Path, nargs='+', help='rosbag2 folders')
+    what.add_argument('--image-topic', help='Image or CompressedImage; the only one by default')
+    what.add_argument('--label-topic', help='true class ids per pixel; 255 is void')
+    what.add_argument(
+        '--slop-ms', type=float, default=0.0, help='how far stamps of a pair may lie apart'
+    )
+    what.add_argument('--dataset', help='instead of bags: camvid, folder, ...')
+    what.add_argument('--root', type=Path, help='folder of the dataset')
+    what.add_argument('--split', default='val', help='train, val, test or all')
+    what.add_argument(
+        '--void-ids', type=int, nargs='+', default=(), help='ids of the truth that mean void, too'
+    )
+    how = parser.add_argument_group('what to evaluate')
+    how.add_argument('--model', nargs='+', required=True, help='names or paths of models')
+    how.add_argument('--backend', nargs='+', default=['auto'], help='engines')
+    how.add_argument('--num-threads', type=int, default=0, help='of the engine; 0: its choice')
+    how.add_argument('--min-confidence', type=float, default=0.0, help='below: void')
+    how.add_argument('--no-boundary', action='store_true', help='leave out boundary F1 (faster)')
+    out = parser.add_argument_group('results')
+    out.add_argument('--json', type=Path, help='file for the report as JSON')
+    out.add_argument('--html', type=Path, help='file for the report as a page')
+    out.add_argument('--write-bag', type=Path, help='new folder: the bag with the predictions')
+    out.add_argument(
+        '--write-prefix', default='/segmentation', help='what their topics stand under'
+    )
+    out.add_argument('--min-miou', type=float, help='exit with status 1 below this mIoU')
+    out.add_argument('--quiet', action='store_true', help='no progress bar')
+
+
+def run(args: argparse.Namespace) -> int:
+    from seg_ros.evaluation.offline import evaluate
+    from seg_ros.evaluation.page import save_page
+    from seg_ros.evaluation.recording import PredictionTopics
+    from seg_ros.evaluation.report import Report, save_json
+    from seg_ros.segmenter import load
+
+    _check(args)
+    segmenters = [
+        load(model, backend=backend, num_threads=args.num_threads)
+        for model in args.model
+        for backend in args.backend
+    ]
+    predictions = None
+    if args.write_bag:
+        if len(segmenters) > 1 or len(args.bag) > 1:
+            raise ValueError('--write-bag takes one bag, one model and one backend')
+        classes = segmenters[0].card.classes
+        predictions = PredictionTopics(
+            args.bag[0], args.write_bag, classes, prefix=args.write_prefix
+        )
+    source = _source(args, segmenters, predictions)
+    with predictions or nullcontext():
+        result = evaluate(
+            source,
+            segmenters,
+            void_ids=args.void_ids,
+            min_confidence=args.min_confidence,
+            with_boundary=not args.no_boundary,
+            predictions=predictions,
+            with_progress=not args.quiet,
+        )
+    if args.json:
+        save_json(result.content, args.json)
+    if args.html:
+        save_page(result, args.html)
+    reports = [result] if isinstance(result, Report) else list(result.reports)
+    for report in reports:
+        print(summary(report.content))
+    return _status(reports, args.min_miou)
+
+
+def _check(args: argparse.Namespace) -> None:
+    if bool(args.bag) == bool(args.dataset):
+        raise ValueError('give either --bag or --dataset')
+    if args.dataset and not args.root:
+        raise ValueError('--dataset needs --root, the folder where its files lie')
+    if args.dataset and args.write_bag:
+        raise ValueError('--write-bag needs --bag: a dataset has no recording to add topics to')
+    if args.min_miou is not None and not 0 <= args.min_miou <= 1:
+        raise ValueError(f'--min-miou is {args.min_miou}; give 0 to 1')
+    if args.min_miou is not None and args.bag and not args.label_topic:
+        raise ValueError('--min-miou needs --label-topic')
+
+
+def _source(
+    args: argparse.Namespace, segmenters: list[Segmenter], predictions: Any
+) -> FrameSource:
+    from seg_ros.datasets import build_dataset
+    from seg_ros.evaluation.frames import BagFrames, DatasetFrames
+
+    if args.dataset:
+        dataset = build_dataset(args.dataset, args.root, args.split)
+        classes = segmenters[0].card.classes
+        return DatasetFrames(dataset, classes, name=args.dataset, split=args.split)
+    return BagFrames(
+        args.bag,
+        args.image_topic,
+        args.label_topic,
+        slop_ms=args.slop_ms,
+        copy_to=predictions.writer if predictions else None,
+    )
+
+
+def _status(reports: list[Report], min_miou: float | None) -> int:
+    if min_miou is None:
+        return 0
+    worst = min(report.content['miou'] or 0.0 for report in reports)
+    if worst < min_miou:
+        print(f'mIoU {worst:.4f} is below --min-miou {min_miou}')
+        return 1
+    return 0
+
+
+def summary(content: Mapping[str, Any]) -> str:
+    """The report's headline as text."""
+    lines = [f'\n{content["model"]} in {content["backend"]}']
+    if content['scored']:
+        width = max(14, *map(len, content['classes']))
+        for name, iou in content['iou'].items():
+            lines.append(f'  {name:<{width}}  {"absent" if iou is None else f"{iou:.4f}":>7}')
+        headline = {
+            'mIoU': content['miou'],
+            'pixel accuracy': content['pixel_accuracy'],
+            'class accuracy': content['class_accuracy'],
+            'boundary F1': content['mean_boundary_f1'],
+            'ECE': content['calibration']['ece'],
+        }
+        lines.append('  ' + '-' * (width + 9))
+        for name, value in headline.items():
+            if value is not None:
+                lines.append(f'  {name:<{width}}  {value:>7.4f}')
+    lines.append(
+        f'frames: {content["frames"]}, scored {content["scored"]}, dropped {content["dropped"]}, '
+        f'skipped {content["skipped"]["count"]}'
+    )
+    for entry in content['skipped']['reasons']:
+        more = ', ...' if entry['count'] > 3 else ''
+        lines.append(
+            f'  {entry["count"]} x {entry["reason"]}: {"; ".join(entry["items"][:3])}{more}'
+        )
+    if content['latency_ms']:
+        values = ', '.join(f'{k} {v:.1f} ms' for k, v in content['latency_ms'].items())
+        lines.append(f'latency: {values}')
+    return '\n'.join(lines)
