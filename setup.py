@@ -52,6 +52,7 @@ TRAIN = [
     'mujoco>=3.2',
 ]
 TEST = [
+    'onnx>=1.16',
     'pytest>=8',
     'pytest-timeout>=2.3',
     'pytest-randomly>=3.15',
@@ -70,7 +71,7 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.11',
     packages=find_packages(include=['seg_ros', 'seg_ros.*']),
-    package_data={'seg_ros': ['py.typed']},
+    package_data={'seg_ros': ['py.typed', 'evaluation/report.css']},
     data_files=[
         ('share/ament_index/resource_index/packages', ['resource/seg_ros']),
         (str(SHARE), ['package.xml']),
