@@ -12,8 +12,14 @@ from seg_ros.datasets.sample import Dataset
 
 # name -> 'module:Class'; imported when it is asked for.
 DATASETS: dict[str, str] = {
+    'bag': 'seg_ros.datasets.bag:LabelledBag',
     'camvid': 'seg_ros.datasets.camvid:Camvid',
     'folder': 'seg_ros.datasets.folder:Folder',
+    'oxford_pet': 'seg_ros.datasets.oxford_pet:OxfordPet',
+    'robocup': 'seg_ros.datasets.robocup:RoboCup',
+    'sun_rgbd': 'seg_ros.datasets.sun_rgbd:SunRgbd',
+    'virtual_kitti': 'seg_ros.datasets.virtual_kitti:VirtualKitti',
+    'robocup_scenes': 'seg_ros.datasets.robocup_scenes:RobocupScenes',
 }
 
 

@@ -1,0 +1,185 @@
+"""From a scene to a picture and its labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from seg_ros.scenes.camera import MAX_VIEW_TAN, covering_view
+from seg_ros.scenes.ground import GroundPoints, ground_points, paint_ground
+from seg_ros.scenes.labels import BACKGROUND, scene_classes
+from seg_ros.scenes.scene import Scene, Sunlight
+from seg_ros.scenes.sensor import expose
+from seg_ros.scenes.stage import (
+    FIRST_PART_ID,
+    GROUND_GREY,
+    GROUND_ID,
+    MAX_SIDE_PX,
+    NOTHING_ID,
+    Stage,
+)
+from seg_ros.scenes.surroundings import look_up
+
+if TYPE_CHECKING:
+    from seg_ros.scenes.camera import Camera
+    from seg_ros.scenes.parts import Part
+
+_BEYOND_ID = -1  # outside of what the lens lets through
+_SUN_TEXEL_M = 0.04
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a camera sees before its sensor.
+
+    Attributes:
+        light: (H, W, 3) float32 RGB, 0 to 1 and somewhat above.
+        labels: (H, W) uint8.
+    """
+
+    light: np.ndarray
+    labels: np.ndarray
+
+
+class SceneRenderer:
+    """Renders scenes; one per process."""
+
+    def __init__(self, num_classes: int = 4) -> None:
+        scene_classes(num_classes)
+        self._num_classes = num_classes
+        self._stage = Stage()
+
+    def render(self, scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Take a picture of a scene.
+
+        Args:
+            scene: The scene.
+            rng: Draws the sensor's noise.
+
+        Returns:
+            (H, W, 3) uint8 RGB and (H, W) uint8 class ids of what is visible at the centre of
+            each pixel; a pixel is line when at least 40 % of the ground in it are painted.
+        """
+        seen = self.see(scene)
+        return expose(seen.light, seen.labels, scene.sensor, rng)
+
+    def see(self, scene: Scene) -> Seen:
+        """Light and labels before the sensor adds its own."""
+        camera = scene.camera
+        tangents = camera.tangents()
+        view = covering_view(camera, tangents, MAX_SIDE_PX)
+        picture, ids = self._stage.draw(scene.parts, scene.lights, view)
+        if not camera.is_pinhole:
+            middle = np.array([(view.width_px - 1) / 2, (view.height_px - 1) / 2], np.float32)
+            source = tangents * np.float32(view.focal_px) + middle
+            picture = cv2.remap(picture, source, None, cv2.INTER_LINEAR)
+            ids = cv2.remap(
+                ids.astype(np.float32), source, None, cv2.INTER_NEAREST, borderValue=_BEYOND_ID
+            ).astype(np.int32)
+            ids[np.abs(tangents).max(axis=2) > MAX_VIEW_TAN] = _BEYOND_ID
+        light = picture.astype(np.float32)
+        light *= np.float32(1 / 255)
+        light[ids == _BEYOND_ID] = 0
+        labels = self._part_labels(scene.parts)[ids]
+        rays = _world_rays(camera, tangents)
+        self._add_ground(scene, rays, ids, light, labels)
+        self._add_surroundings(scene, rays, ids, light)
+        return Seen(_smooth_edges(light, ids), labels)
+
+    def _part_labels(self, parts: tuple[Part, ...]) -> np.ndarray:
+        """Class ids by the stage's ids; index -1 is what lies beyond the lens."""
+        table = np.full(len(parts) + FIRST_PART_ID + 1, BACKGROUND, np.uint8)
+        for index, part in enumerate(parts, start=FIRST_PART_ID):
+            table[index] = part.label if part.label < self._num_classes else BACKGROUND
+        return table
+
+    def _add_ground(
+        self,
+        scene: Scene,
+        rays: np.ndarray,
+        ids: np.ndarray,
+        light: np.ndarray,
+        labels: np.ndarray,
+    ) -> None:
+        rows = _rows_with(ids == GROUND_ID)
+        if rows is None:
+            return
+        points = ground_points(rays[rows], scene.camera.position)
+        here = (ids[rows] == GROUND_ID) & points.valid
+        albedo, painted = paint_ground(points, scene.pitch, scene.carpet, scene.floor)
+        if scene.floor.mirror > 0 and not scene.pitch.on_carpet(points.x, points.y).all():
+            outside = ~scene.pitch.on_carpet(points.x, points.y)
+            reflected = look_up(scene.panorama, rays[rows], mirrored=True)
+            albedo[outside] += np.float32(scene.floor.mirror) * reflected[outside]
+        if scene.sunlight is not None:
+            albedo *= _sun_on_ground(points, scene.sunlight)[..., None]
+        albedo *= light[rows]
+        albedo *= np.float32(1 / GROUND_GREY)
+        np.copyto(light[rows], albedo, where=here[..., None])
+        np.copyto(labels[rows], painted, where=here)
+        ids[rows][(ids[rows] == GROUND_ID) & ~points.valid] = NOTHING_ID
+
+    def _add_surroundings(
+        self, scene: Scene, rays: np.ndarray, ids: np.ndarray, light: np.ndarray
+    ) -> None:
+        empty = ids == NOTHING_ID
+        rows = _rows_with(empty)
+        if rows is not None:
+            np.copyto(
+                light[rows], look_up(scene.panorama, rays[rows]), where=empty[rows][..., None]
+            )
+
+
+def _world_rays(camera: Camera, tangents: np.ndarray) -> np.ndarray:
+    rotation = camera.rotation.astype(np.float32)
+    rays = np.empty((*tangents.shape[:2], 3), np.float32)
+    for axis in range(3):
+        plane = tangents[..., 0] * rotation[axis, 0]
+        plane += tangents[..., 1] * rotation[axis, 1]
+        plane += rotation[axis, 2]
+        rays[..., axis] = plane
+    return rays
+
+
+def _rows_with(mask: np.ndarray) -> slice | None:
+    """The rows from the first to the last that hold any True; at least two."""
+    found = np.flatnonzero(mask.any(axis=1))
+    if not len(found):
+        return None
+    first = min(int(found[0]), mask.shape[0] - 2)
+    return slice(first, max(int(found[-1]) + 1, first + 2))
+
+
+def _sun_on_ground(points: GroundPoints, sunlight: Sunlight) -> np.ndarray:
+    size = 640
+    patches = np.zeros((size, size), np.uint8)
+    for x, y, length, width, heading in sunlight.windows:
+        along = np.array([np.cos(heading), np.sin(heading)]) * length / 2
+        across = np.array([0.5 * np.cos(heading) - np.sin(heading), np.cos(heading)]) * width / 2
+        corners = np.array([along + across, along - across, -along - across, across - along])
+        pixels = (corners + np.array([x, y])) / _SUN_TEXEL_M + size / 2
+        cv2.fillConvexPoly(patches, np.round(pixels * 16).astype(np.int32), 255, cv2.LINE_AA, 4)
+    if sunlight.blur_m > _SUN_TEXEL_M / 2:
+        patches = cv2.GaussianBlur(patches, (0, 0), sunlight.blur_m / _SUN_TEXEL_M)
+    scale = np.float32(1 / _SUN_TEXEL_M)
+    lit = cv2.remap(
+        patches, points.x * scale + size / 2, points.y * scale + size / 2, cv2.INTER_LINEAR
+    )
+    gain = np.float32((sunlight.gain - 1) / 255)
+    return np.asarray(1 + gain * lit.astype(np.float32))
+
+
+def _smooth_edges(light: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Soften the steps where one thing ends and another begins; the labels stay as they are."""
+    edge = np.zeros(ids.shape, bool)
+    across = ids[:, 1:] != ids[:, :-1]
+    down = ids[1:] != ids[:-1]
+    edge[:, 1:] |= across
+    edge[:, :-1] |= across
+    edge[1:] |= down
+    edge[:-1] |= down
+    np.copyto(light, cv2.GaussianBlur(light, (3, 3), 0.7), where=edge[..., None])
+    return light

@@ -1,0 +1,175 @@
+"""What is far behind the pitch: a panorama of a hall, painted or from photographs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from seg_ros.scenes.textures import noise_tile
+
+WIDTH_PX, HEIGHT_PX = 1536, 384
+TOP, BOTTOM = 1.6, -0.8  # tangents of the elevations of the first and the last row
+MAX_PHOTOS = 10_000
+MAX_PHOTO_BYTES = 1 << 26
+_SUFFIXES = {'.jpg', '.jpeg', '.png', '.webp', '.bmp'}
+
+
+def list_photos(folder: Path | str) -> tuple[Path, ...]:
+    """Pictures that can serve as surroundings.
+
+    Args:
+        folder: Searched without its subfolders.
+
+    Returns:
+        Their paths, sorted.
+
+    Raises:
+        FileNotFoundError: If the folder is missing or holds no picture.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f'backgrounds: {folder} is no folder')
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+    if not found:
+        raise FileNotFoundError(f'backgrounds: {folder} holds none of {sorted(_SUFFIXES)}')
+    return tuple(found[:MAX_PHOTOS])
+
+
+def photo_panorama(path: Path, rng: np.random.Generator) -> np.ndarray:
+    """Wrap a photograph around the pitch, mirrored at its edges.
+
+    Args:
+        path: The picture.
+        rng: Draws its place and size.
+
+    Returns:
+        (HEIGHT_PX, WIDTH_PX, 3) float32 RGB, 0 to 1.
+
+    Raises:
+        ValueError: If it is too large or not readable as a picture.
+    """
+    if path.stat().st_size > MAX_PHOTO_BYTES:
+        raise ValueError(f'{path} is larger than {MAX_PHOTO_BYTES >> 20} MiB; make it smaller')
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise ValueError(f'{path} is not readable as a picture; allowed are {sorted(_SUFFIXES)}')
+    copies = 2 * int(rng.integers(2, 4))
+    width = WIDTH_PX // copies
+    one = cv2.resize(picture[..., ::-1], (width, HEIGHT_PX), interpolation=cv2.INTER_AREA)
+    pair = np.hstack([one, one[:, ::-1]])
+    around = np.tile(pair, (1, copies // 2, 1))
+    around = np.pad(around, ((0, 0), (0, WIDTH_PX - around.shape[1]), (0, 0)), mode='edge')
+    shifted = np.roll(around, int(rng.integers(WIDTH_PX)), axis=1)
+    return np.asarray(shifted, np.float32) / np.float32(255)
+
+
+def painted_panorama(rng: np.random.Generator) -> np.ndarray:
+    """Paint a hall: ceiling with lamps, walls with doors and posters, people, clutter.
+
+    Args:
+        rng: Draws everything.
+
+    Returns:
+        (HEIGHT_PX, WIDTH_PX, 3) float32 RGB, 0 to about 1.2 (lamps).
+    """
+    base = float(rng.choice([0.05, 0.2, 0.45, 0.75], p=[0.25, 0.25, 0.25, 0.25]))
+    tint = np.clip(rng.normal(1, 0.07, 3), 0.75, 1.25)
+    room = np.empty((HEIGHT_PX, WIDTH_PX, 3), np.float32)
+    slope = np.linspace(float(rng.uniform(0.5, 1.2)), 1.0, HEIGHT_PX)[:, None, None]
+    room[:] = base * tint * slope
+    far = _row(float(rng.uniform(0.25, 0.8)))  # where the far wall meets the ceiling
+    wall = float(np.clip(base + rng.uniform(-0.1, 0.5), 0.05, 0.95))
+    room[far:] = wall * np.clip(rng.normal(1, 0.06, 3), 0.8, 1.2)
+    _ceiling(room[:far], rng)
+    _wall(room, far, rng, wall)
+    if rng.random() < 0.6:
+        _crowd(room, rng)
+    room *= 1 + 0.05 * np.tile(noise_tile(8, 512, 30), (1, 3))[:HEIGHT_PX, :WIDTH_PX, None]
+    return room
+
+
+def look_up(panorama: np.ndarray, rays: np.ndarray, *, mirrored: bool = False) -> np.ndarray:
+    """What rays that miss everything see.
+
+    Args:
+        panorama: As the two painters return it.
+        rays: (H, W, 3) float32 directions in the world, of any length.
+        mirrored: Reflect the rays at the ground first.
+
+    Returns:
+        (H, W, 3) float32 RGB.
+    """
+    columns = np.arctan2(rays[..., 1], rays[..., 0]) * np.float32(WIDTH_PX / (2 * np.pi))
+    level = np.maximum(np.hypot(rays[..., 0], rays[..., 1]), np.float32(1e-4))
+    climb = np.clip(rays[..., 2] / level, -4, 4)
+    rows = (TOP - (-climb if mirrored else climb)) * np.float32(HEIGHT_PX / (TOP - BOTTOM))
+    columns += WIDTH_PX / 2
+    rows = np.clip(rows, 0, HEIGHT_PX - 1)
+    seen = cv2.remap(
+        panorama, columns, rows.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
+    )
+    return np.asarray(seen, np.float32)
+
+
+def _row(tangent: float) -> int:
+    return int((TOP - tangent) / (TOP - BOTTOM) * HEIGHT_PX)
+
+
+def _ceiling(area: np.ndarray, rng: np.random.Generator) -> None:
+    height, width = area.shape[:2]
+    shade = float(rng.uniform(0.02, 0.6))
+    for x in np.arange(0, width, int(rng.integers(30, 140))).tolist():  # beams
+        end = int(x + rng.normal(0, 60))
+        cv2.line(area, (x, 0), (end, height), (shade,) * 3, int(rng.integers(1, 7)))
+    for y in np.geomspace(8, max(height, 9), int(rng.integers(2, 7))).astype(int).tolist():
+        cv2.line(area, (0, height - y), (width, height - y), (shade,) * 3, int(rng.integers(1, 5)))
+    glow = np.clip(rng.normal(1.1, 0.08, 3), 0.8, 1.3).tolist()
+    round_lamps = rng.random() < 0.5
+    for _ in range(int(rng.integers(0, 70))):
+        x, y = int(rng.integers(width)), int(rng.integers(max(height, 1)))
+        near = 1 - y / max(height, 1)
+        size = (int(3 + 22 * near * rng.uniform(0.4, 1)), int(2 + 7 * near))
+        if round_lamps:
+            cv2.ellipse(area, ((x, y), (size[0], max(2, size[0] // 2)), 0.0), glow, -1)
+        else:
+            cv2.rectangle(area, (x, y), (x + size[0], y + size[1]), glow, -1)
+
+
+def _wall(room: np.ndarray, far: int, rng: np.random.Generator, wall: float) -> None:
+    floor = _row(-0.02)
+    for _ in range(int(rng.integers(10, 70))):
+        x, w = int(rng.integers(WIDTH_PX)), int(rng.integers(5, 110))
+        y, h = int(rng.integers(far, max(floor, far + 1))), int(rng.integers(5, 90))
+        shade = rng.uniform(0, 1, 3)
+        if rng.random() < 0.6:
+            shade[:] = np.clip(wall + rng.normal(0, 0.25), 0, 1.1)
+        if rng.random() < 0.15:  # a window
+            shade[:] = rng.uniform(0.9, 1.2)
+        cv2.rectangle(room, (x, y), (x + w, y + h), shade.tolist(), -1)
+        if rng.random() < 0.3:
+            edge = rng.uniform(0, 0.5, 3).tolist()
+            cv2.rectangle(room, (x, y), (x + w, y + h), edge, int(rng.integers(1, 4)))
+    for _ in range(int(rng.integers(0, 14))):  # pillars and frames
+        x = int(rng.integers(WIDTH_PX))
+        grey = [float(rng.uniform(0, 1))] * 3
+        top = int(rng.integers(0, max(floor - 20, 1)))
+        cv2.rectangle(room, (x, top), (x + int(rng.integers(2, 26)), HEIGHT_PX), grey, -1)
+
+
+def _crowd(room: np.ndarray, rng: np.random.Generator) -> None:
+    """Standing and sitting people further away, in rows."""
+    dark = rng.random() < 0.5
+    base = float(rng.uniform(-0.12, 0.12))
+    for _ in range(int(rng.integers(10, 120))):
+        x, foot = int(rng.integers(WIDTH_PX)), _row(base - float(rng.uniform(0, 0.1)))
+        tall = int(rng.integers(22, 60))
+        wide = max(4, tall // 4)
+        shirt = rng.uniform(0, 0.35 if dark else 1, 3).tolist()
+        legs = rng.uniform(0, 0.4, 3).tolist()
+        skin = (np.array([0.8, 0.6, 0.5]) * rng.uniform(0.5, 1.1)).tolist()
+        hip, neck = foot - tall // 2, foot - int(tall * 0.86)
+        cv2.rectangle(room, (x - wide // 2, hip), (x + wide // 2, foot), legs, -1)
+        cv2.ellipse(room, ((x, (hip + neck) // 2), (wide * 1.3, tall * 0.45), 0.0), shirt, -1)
+        cv2.ellipse(room, ((x, neck - tall // 14), (tall * 0.13, tall * 0.17), 0.0), skin, -1)
