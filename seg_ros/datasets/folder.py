@@ -73,6 +73,10 @@ class Folder:
                 f'{self._labels}: {", ".join(missing[:5])}'
             )
         self._masks = [masks[key] for key in keys]
+        lonely = sorted(map(str, masks.keys() - set(keys))) if split == 'all' else []
+        self.remarks = (
+            (f'{len(lonely)} masks have no image, such as {lonely[0]}',) if lonely else ()
+        )
         self.names = tuple(str(p.relative_to(self._images)) for p in self._paths)
 
     def __len__(self) -> int:

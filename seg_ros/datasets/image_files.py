@@ -101,7 +101,7 @@ def map_ids(
     full = {VOID_ID: VOID_ID, **table}
     found = _distinct_ids(mask_hw)
     unknown = [int(value) for value in found if int(value) not in full]
-    remarks: tuple[str, ...] = ()
+    remarks = _lossy_remark(path)
     if unknown:
         message = (
             f'{path}: ids {_shorten(unknown)} belong to no class; '
@@ -152,7 +152,7 @@ def map_colors(
     hit = known[position] == codes
     labels = np.where(hit, targets[position], np.uint8(VOID_ID)).astype(np.uint8)
     if hit.all():
-        return labels, ()
+        return labels, _lossy_remark(path)
     missing, counts = np.unique(codes[~hit], return_counts=True)
     worst = missing[np.argsort(-counts)]
     colors = [(int(c) >> 16, int(c) >> 8 & 255, int(c) & 255) for c in worst[:5]]
@@ -235,6 +235,11 @@ def _lossy_hint(path: Path) -> str:
     if path.suffix.lower() in LOSSY_SUFFIXES:
         return ' (a lossy format changes values: store masks as PNG)'
     return ''
+
+
+def _lossy_remark(path: Path) -> tuple[str, ...]:
+    hint = _lossy_hint(path)
+    return (f'{path}: the mask may be damaged{hint}',) if hint else ()
 
 
 def _shorten(values: list[object] | list[int] | list[Color]) -> str:

@@ -196,6 +196,9 @@ class TrainConfig:
         'Keep decoded images: not at all, in RAM, on the GPU',
         choices=('none', 'ram', 'device'),
     )
+    check_images: int = param(
+        0, 'Images read per split before training; 0: all', bounds=(0, 10**9)
+    )
     workers: int = param(0, 'Processes that load images; 0 loads in the loop', bounds=(0, 64))
     seed: int = param(0, 'Of everything that is drawn', bounds=(0, 2**31 - 1))
     deterministic: bool = param(False, 'Only algorithms that give the same bits again (slower)')

@@ -99,12 +99,15 @@ class Survey:
         return '\n'.join(lines)
 
 
-def survey_splits(stores: Mapping[str, ImageStore], *, keep: bool = False) -> Survey:
-    """Read every sample of every split.
+def survey_splits(
+    stores: Mapping[str, ImageStore], *, keep: bool = False, max_images: int = 0
+) -> Survey:
+    """Read the samples of every split.
 
     Args:
         stores: The splits by name.
         keep: Keep the decoded samples in their stores, as far as the memory allows.
+        max_images: Samples read per split, evenly spaced, for data without end; 0 for all.
 
     Returns:
         What was found; nothing raises for a broken file, it is a problem of the survey.
@@ -114,8 +117,15 @@ def survey_splits(stores: Mapping[str, ImageStore], *, keep: bool = False) -> Su
     digests: dict[bytes, list[tuple[str, str]]] = defaultdict(list)
     thumbnails: dict[str, list[tuple[str, np.ndarray]]] = defaultdict(list)
     for split, store in stores.items():
+        step = max(1, -(-len(store) // max_images)) if max_images else 1
         survey.splits[split] = _survey_split(
-            store, split, survey, digests, thumbnails, keep=keep and _fits_memory(store, survey)
+            store,
+            split,
+            survey,
+            digests,
+            thumbnails,
+            positions=range(0, len(store), step),
+            keep=keep and step == 1 and _fits_memory(store, survey),
         )
     _report_duplicates(digests, thumbnails, survey)
     _report_empty_classes(survey)
@@ -131,6 +141,7 @@ def _survey_split(
     digests: dict[bytes, list[tuple[str, str]]],
     thumbnails: dict[str, list[tuple[str, np.ndarray]]],
     *,
+    positions: range,
     keep: bool,
 ) -> SplitSurvey:
     count = len(survey.classes)
@@ -146,7 +157,8 @@ def _survey_split(
             return None, str(error)
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for position, (sample, error) in enumerate(pool.map(read, range(len(store)))):
+        each = map if store.single_threaded else pool.map
+        for position, (sample, error) in zip(positions, each(read, positions), strict=True):
             if sample is None:
                 survey.problems.append(f'{split}: {error}')
                 continue

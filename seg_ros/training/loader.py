@@ -68,6 +68,12 @@ class ImageStore:
         sample = self.dataset[self.indices[position]]
         return self._to_tensors(sample.image, sample.labels)
 
+    @property
+    def single_threaded(self) -> bool:
+        """Whether samples are read (rendered, mostly) in one thread that must not be forked."""
+        kept = len(self._kept) == len(self)
+        return not kept and bool(getattr(self.dataset, 'single_threaded', False))
+
     def name(self, position: int) -> str:
         """Name of a sample."""
         return self.dataset.names[self.indices[position]]
@@ -165,11 +171,17 @@ class TrainingBatches:
             batch_sampler=cast('Iterable[list[int]]', self._keys(epoch, step)),
             num_workers=self._workers,
             generator=torch.Generator(),  # or it would draw from the generator of the run
-            multiprocessing_context='fork' if self._workers else None,
+            multiprocessing_context=self._start_method(),
             pin_memory=self._workers > 0 and torch.cuda.is_available(),
             prefetch_factor=4 if self._workers else None,
         )
         return iter(loader)
+
+    def _start_method(self) -> str | None:
+        """Forked workers share the decoded images; spawned ones begin afresh."""
+        if not self._workers:
+            return None
+        return 'spawn' if self._samples.store.single_threaded else 'fork'
 
     def _keys(self, epoch: int, step: int) -> Iterator[list[tuple[int, int]]]:
         while True:

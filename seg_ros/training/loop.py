@@ -142,7 +142,7 @@ def prepare(config: TrainConfig, folder: Path, *, resume: Checkpoint | None = No
         torch.use_deterministic_algorithms(mode=True)
     split = build_split(config, folder / run_folder.SPLITS_FILE if resume else None)
     stores = open_stores(split)
-    survey = survey_splits(stores, keep=config.cache != 'none')
+    survey = survey_splits(stores, keep=config.cache != 'none', max_images=config.check_images)
     if survey.problems:
         listing = '\n  '.join(survey.problems)
         raise ValueError(f'the data must be mended before training:\n  {listing}')

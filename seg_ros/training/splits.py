@@ -70,10 +70,10 @@ def build_split(config: TrainConfig, saved: Path | None = None) -> Split:
         val = train
         divide = random_split if config.split.mode == 'random' else blocked_split
         train_indices, val_indices = divide(config, len(train))
-    if val.classes != train.classes:
+    if _ids_names(val) != _ids_names(train):
         raise ValueError(
-            f'training classes {[c.name for c in train.classes]} and validation classes '
-            f'{[c.name for c in val.classes]} differ in name, id, colour or order'
+            f'training classes {_ids_names(train)} and validation classes {_ids_names(val)} '
+            'differ in id, name or order'
         )
     if saved is not None:
         names = json.loads(saved.read_text(encoding='utf-8'))
@@ -110,6 +110,10 @@ def blocked_split(config: TrainConfig, count: int) -> tuple[list[int], list[int]
     val = sorted(i for b in drawn for i in range(starts[b], min(starts[b] + block, count)))
     near = {i + shift for i in val for shift in range(-gap, gap + 1)}
     return _both_sides([i for i in range(count) if i not in near], val, count)
+
+
+def _ids_names(dataset: Dataset) -> list[tuple[int, str]]:
+    return [(entry.id, entry.name) for entry in dataset.classes]
 
 
 def _both_sides(train: list[int], val: list[int], count: int) -> tuple[list[int], list[int]]:

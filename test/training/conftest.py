@@ -62,7 +62,8 @@ def tiny_settings(data_folder):
         'model_dir=',
         'device=cpu',
         'ema_decay=0.9',
-        'stages=[{epochs: 2, batch_size: 4, scale: 0.5, frozen: encoder}, {epochs: 2, batch_size: 4}]',
+        'stages=[{epochs: 2, batch_size: 4, scale: 0.5, frozen: encoder}, '
+        '{epochs: 2, batch_size: 4}]',
     ]
 
 
