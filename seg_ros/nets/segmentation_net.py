@@ -65,18 +65,3 @@ def _restore(
         map_nchw, size=(rows * scale, columns * scale), mode='bilinear', align_corners=False
     )
     return upsampled[..., : size[0], : size[1]]
-
-
-def count_parameters(net: nn.Module) -> int:
-    """Number of learned values of the deployed net.
-
-    Statistics of batch normalisation are none, and modules that a net lists as ``training_only``
-    (auxiliary heads) do not count.
-    """
-    inner = net.net if isinstance(net, SegmentationNet) else net
-    left_out = set(getattr(inner, 'training_only', ()))
-    return sum(
-        parameter.numel()
-        for name, parameter in inner.named_parameters()
-        if name.partition('.')[0] not in left_out
-    )

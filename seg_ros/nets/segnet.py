@@ -7,6 +7,9 @@ Architecture for Image Segmentation", PAMI 2017 (arXiv:1511.00561), section 3 an
 
 from __future__ import annotations
 
+import math
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import vgg16_bn
@@ -14,17 +17,6 @@ from torchvision.models import vgg16_bn
 # Channels after each convolution of a stage; the class count takes the place of the last 64.
 DECODER = ((512, 512, 512), (512, 512, 256), (256, 256, 128), (128, 64), (64,))
 DROPOUT_STAGES = 3  # the innermost ones of either side
-
-
-class Pooled(nn.Module):
-    """2x2 max-pooling that rounds sizes up and remembers where the maxima were."""
-
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C, H, W) -> values and indices, both (N, C, ceil(H / 2), ceil(W / 2))."""
-        values, indices = F.max_pool2d(
-            features, kernel_size=2, stride=2, ceil_mode=True, return_indices=True
-        )
-        return values, indices
 
 
 class Vgg16Encoder(nn.Module):
@@ -35,7 +27,6 @@ class Vgg16Encoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.features = vgg16_bn(weights=None).features
-        self.pool = Pooled()
 
     def forward(
         self, image: Tensor, dropout: nn.Module
@@ -47,15 +38,15 @@ class Vgg16Encoder(nn.Module):
             dropout: Applied after the three innermost poolings.
 
         Returns:
-            512 features @1/32, and per pooling its indices and the size it started from.
+            512 features @1/32, and per pooling its positions and the size it started from.
         """
         memory: list[tuple[Tensor, tuple[int, int]]] = []
         features = image
         for layer in self.features:
             if isinstance(layer, nn.MaxPool2d):
                 size = (int(features.shape[-2]), int(features.shape[-1]))
-                features, indices = self.pool(features)  # half, rounded up
-                memory.append((indices, size))
+                features, positions = pool(features)  # half, rounded up
+                memory.append((positions, size))
                 if len(memory) > len(DECODER) - DROPOUT_STAGES:
                     features = dropout(features)
             else:
@@ -95,20 +86,54 @@ class SegNet(nn.Module):
         """(N, 3, H, W) -> logits (N, num_classes, H, W)."""
         features, memory = self.encoder(image, self.dropout)  # 512 @1/32
         for number, stage in enumerate(self.decoder):
-            indices, size = memory.pop()
-            features = stage(unpool(features, indices, size))  # twice the size
+            positions, size = memory.pop()
+            features = stage(unpool(features, positions, size))  # twice the size
             if number < DROPOUT_STAGES:
                 features = self.dropout(features)
         logits: Tensor = self.classifier(features)
         return logits
 
 
-def unpool(features: Tensor, indices: Tensor, size: tuple[int, int]) -> Tensor:
-    """Put values back where ``Pooled`` found the maxima; zero elsewhere.
+def pool(features: Tensor) -> tuple[Tensor, Tensor]:
+    """2x2 max-pooling that rounds sizes up and remembers where the maxima were.
+
+    The positions are the paper's two bits per window. They are found by comparison, because
+    engines run max-pooling with indices many times slower than without; as in torch, the first of
+    equal values counts.
+
+    Args:
+        features: (N, C, H, W).
+
+    Returns:
+        Maxima and positions (0 top left, 1 top right, 2 bottom left, 3 bottom right), both float
+        (N, C, ceil(H / 2), ceil(W / 2)).
+    """
+    maxima = F.max_pool2d(features, kernel_size=2, stride=2, ceil_mode=True)
+    height, width = int(features.shape[-2]), int(features.shape[-1])
+    with torch.no_grad():
+        if height % 2 or width % 2:
+            features = F.pad(features, (0, width % 2, 0, height % 2), value=-math.inf)
+        positions = torch.full_like(maxima, 3.0)
+        for position in (2, 1, 0):
+            corner = features[..., position // 2 :: 2, position % 2 :: 2]
+            positions = torch.where(corner == maxima, float(position), positions)
+    return maxima, positions
+
+
+def unpool(features: Tensor, positions: Tensor, size: tuple[int, int]) -> Tensor:
+    """Put values back where ``pool`` found the maxima; zero elsewhere.
 
     Args:
         features: (N, C, ceil(H / 2), ceil(W / 2)).
-        indices: Of the same shape, from the pooling.
+        positions: Of the same shape, from ``pool``.
         size: H and W from before the pooling.
+
+    Returns:
+        (N, C, H, W), equal to ``torch.nn.functional.max_unpool2d``.
     """
-    return F.max_unpool2d(features, indices, kernel_size=[2, 2], output_size=list(size))
+    rows, columns = (torch.arange(2 * int(n), device=features.device) for n in features.shape[-2:])
+    own_position = (2 * (rows % 2)[:, None] + columns % 2).to(positions.dtype)
+    repeated = F.interpolate(positions, scale_factor=2, mode='nearest')
+    values = F.interpolate(features, scale_factor=2, mode='nearest')
+    zero = torch.zeros((), dtype=values.dtype, device=values.device)
+    return torch.where(repeated == own_position, values, zero)[..., : size[0], : size[1]]

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seg_ros.nets.segnet import Pooled, unpool
+from seg_ros.nets.segnet import pool, unpool
 
 WIDTH, KERNEL, LEVELS = 64, 7, 4
 UPSAMPLING_KERNEL = 8
@@ -53,7 +53,6 @@ class SegNetBasic(nn.Module):
         if decoder not in DECODERS:
             raise ValueError(f'unknown decoder {decoder!r}; available: {", ".join(DECODERS)}')
         self.normalise = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75)
-        self.pool = Pooled()
         self.encoders = nn.ModuleList(
             nn.Sequential(*_conv(3 if level == 0 else WIDTH), nn.ReLU()) for level in range(LEVELS)
         )
@@ -78,18 +77,18 @@ class SegNetBasic(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """(N, 3, H, W) -> logits (N, num_classes, H, W)."""
         features = self.normalise(image)
-        maps, pooled, indices = [], [], []
+        maps, pooled, positions = [], [], []
         for encoder in self.encoders:
             maps.append(encoder(features))  # 64 @1, 1/2, 1/4, 1/8
-            features, positions = self.pool(maps[-1])  # half, rounded up
+            features, where = pool(maps[-1])  # half, rounded up
             pooled.append(features)
-            indices.append(positions)
-        logits: Tensor = self.decoder(maps, pooled, indices)
+            positions.append(where)
+        logits: Tensor = self.decoder(maps, pooled, positions)
         return logits
 
 
 class _UnpoolingDecoder(nn.Module):
-    """Unpool with the indices, convolve, normalise; no ReLU (section 3.1)."""
+    """Unpool with the positions of the maxima, convolve, normalise; no ReLU (section 3.1)."""
 
     def __init__(self, num_classes: int, *, groups: int, adds_encoder: bool) -> None:
         super().__init__()
@@ -102,10 +101,10 @@ class _UnpoolingDecoder(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight)
 
-    def forward(self, maps: list[Tensor], pooled: list[Tensor], indices: list[Tensor]) -> Tensor:
+    def forward(self, maps: list[Tensor], pooled: list[Tensor], positions: list[Tensor]) -> Tensor:
         features = pooled[-1]  # 64 @1/16
         for layer, level in zip(self.layers, reversed(range(LEVELS)), strict=True):
-            features = layer(unpool(features, indices[level], _size(maps[level])))
+            features = layer(unpool(features, positions[level], _size(maps[level])))
             if self.adds_encoder:
                 features = features + maps[level]
         logits: Tensor = self.classifier(features)
@@ -119,8 +118,8 @@ class _BilinearDecoder(nn.Module):
         super().__init__()
         self.classifier = nn.Conv2d(WIDTH, num_classes, 1)
 
-    def forward(self, maps: list[Tensor], pooled: list[Tensor], indices: list[Tensor]) -> Tensor:
-        del indices
+    def forward(self, maps: list[Tensor], pooled: list[Tensor], positions: list[Tensor]) -> Tensor:
+        del positions
         logits = self.classifier(pooled[-1])
         for level in reversed(range(LEVELS)):
             logits = F.interpolate(logits, scale_factor=2, mode='bilinear', align_corners=False)
@@ -149,8 +148,8 @@ class _FcnDecoder(nn.Module):
         self.ups = nn.ModuleList(_learned_double(width) for _ in range(LEVELS))
         self.classifier = nn.Identity() if reduces else nn.Conv2d(WIDTH, num_classes, 1)
 
-    def forward(self, maps: list[Tensor], pooled: list[Tensor], indices: list[Tensor]) -> Tensor:
-        del indices
+    def forward(self, maps: list[Tensor], pooled: list[Tensor], positions: list[Tensor]) -> Tensor:
+        del positions
         features = self._reduced(pooled, LEVELS - 1)  # @1/16
         for up, level in zip(self.ups, reversed(range(LEVELS)), strict=True):
             features = _crop(up(features), maps[level])
