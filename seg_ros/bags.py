@@ -109,6 +109,11 @@ class Bag:
         }
 
     @property
+    def start_ns(self) -> int:
+        """When the first message was recorded; of any topic."""
+        return int(self._reader.start_time)
+
+    @property
     def duration_s(self) -> float:
         """Seconds from the first to the last message."""
         return max(0.0, self._reader.duration / 1e9)
@@ -177,17 +182,11 @@ class Bag:
         self, message: BagMessage, *, max_image_pixels: int = MAX_IMAGE_PIXELS
     ) -> CameraImage:
         """Decode an Image or CompressedImage message; see ``seg_ros.image``."""
-        decoded = self.deserialize(message)
-        if message.type == COMPRESSED_IMAGE_TYPE:
-            return decode_compressed_image(decoded, max_image_pixels=max_image_pixels)
-        return decode_image(decoded, max_image_pixels=max_image_pixels)
+        return decode_image_data(message.data, message.type, max_image_pixels=max_image_pixels)
 
     def decode_labels(self, message: BagMessage) -> np.ndarray:
         """Decode an Image or (PNG) CompressedImage of labels to (H, W) uint8 ids."""
-        decoded = self.deserialize(message)
-        if message.type == COMPRESSED_IMAGE_TYPE:
-            return decode_compressed_labels(decoded)
-        return decode_labels(decoded)
+        return decode_label_data(message.data, message.type)
 
     def close(self) -> None:
         """Release the files."""
@@ -258,6 +257,41 @@ class BagWriter:
         trace: TracebackType | None,
     ) -> None:
         self._writer.close()
+
+
+def decode_image_data(
+    data: bytes, message_type: str, *, max_image_pixels: int = MAX_IMAGE_PIXELS
+) -> CameraImage:
+    """Decode a serialised Image or CompressedImage; see ``seg_ros.image``.
+
+    Raises:
+        ValueError: If the message is damaged or no such image.
+    """
+    decoded: Any = _deserialize(data, message_type)
+    if message_type == COMPRESSED_IMAGE_TYPE:
+        return decode_compressed_image(decoded, max_image_pixels=max_image_pixels)
+    return decode_image(decoded, max_image_pixels=max_image_pixels)
+
+
+def decode_label_data(data: bytes, message_type: str) -> np.ndarray:
+    """Decode a serialised Image or (PNG) CompressedImage of labels to (H, W) uint8 ids.
+
+    Raises:
+        ValueError: If the message is damaged or no such image.
+    """
+    decoded: Any = _deserialize(data, message_type)
+    if message_type == COMPRESSED_IMAGE_TYPE:
+        return decode_compressed_labels(decoded)
+    return decode_labels(decoded)
+
+
+def _deserialize(data: bytes, message_type: str) -> object:
+    if message_type not in (IMAGE_TYPE, COMPRESSED_IMAGE_TYPE):
+        raise ValueError(f'{message_type} is no image; expected {IMAGE_TYPE} or compressed')
+    try:
+        return _TYPES.deserialize_cdr(data, message_type)
+    except SerdeError as error:
+        raise ValueError(f'damaged {message_type}: {error}') from error
 
 
 def header_stamp_ns(data: bytes) -> int:

@@ -16,7 +16,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_WIDTH, _HEIGHT = 640, 240
+_WIDE, _NARROW, _HEIGHT = 1100, 640, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 10, 36
 _MAX_POINTS = 600  # more are averaged: the chart has no more pixels
 
@@ -38,10 +38,11 @@ class _Axes:
     x_high: float
     y_low: float
     y_high: float
+    width: int = _NARROW
 
     def x(self, value: float) -> float:
         span = (self.x_high - self.x_low) or 1.0
-        return _LEFT + (value - self.x_low) / span * (_WIDTH - _LEFT - _RIGHT)
+        return _LEFT + (value - self.x_low) / span * (self.width - _LEFT - _RIGHT)
 
     def y(self, value: float) -> float:
         span = (self.y_high - self.y_low) or 1.0
@@ -56,6 +57,7 @@ def line_chart(
     y_label: str,
     y_range: tuple[float, float] | None = None,
     marks_x: Sequence[float] = (),
+    wide: bool = True,
 ) -> str:
     """Curves over a common x.
 
@@ -66,13 +68,15 @@ def line_chart(
         y_label: With the unit.
         y_range: Ends of the axis; from 0 to the largest value when None.
         marks_x: Where red ticks stand at the top, such as dropped frames.
+        wide: Whether the chart has the whole width of the page.
     """
     xs = np.asarray(x, np.float64)
     tables = [np.asarray(line.values, np.float64) for line in lines]
     finite = np.concatenate([table[np.isfinite(table)] for table in tables] or [np.zeros(0)])
     low, high = y_range or (0.0, float(finite.max()) * 1.05 if finite.size else 1.0)
     everything = [*xs[np.isfinite(xs)].tolist(), *marks_x]
-    axes = _Axes(min(everything, default=0.0), max(everything, default=1.0), low, high or 1.0)
+    ends = (min(everything, default=0.0), max(everything, default=1.0))
+    axes = _Axes(*ends, low, high or 1.0, _WIDE if wide else _NARROW)
     parts = [_frame(axes, x_label, y_label)]
     for line, table in zip(lines, tables, strict=True):
         parts.append(
@@ -82,7 +86,7 @@ def line_chart(
         at = axes.x(mark)
         parts.append(f'<path class="mark" d="M{at:.1f} {_TOP}v14"/>')
     legend = _legend([(line.name, line.color) for line in lines]) if len(lines) > 1 else ''
-    return _svg(parts, y_label) + legend
+    return _svg(axes, parts, y_label) + legend
 
 
 def stacked_chart(
@@ -90,7 +94,8 @@ def stacked_chart(
 ) -> str:
     """Shares that add up to one, as areas on top of each other."""
     xs = np.asarray(x, np.float64)
-    axes = _Axes(float(xs.min()) if xs.size else 0.0, float(xs.max()) if xs.size else 1.0, 0, 1)
+    ends = (float(xs.min()), float(xs.max())) if xs.size else (0.0, 1.0)
+    axes = _Axes(*ends, 0, 1, _WIDE)
     parts = []
     below = np.zeros(len(xs))
     xs_short = _averaged(xs)
@@ -105,7 +110,7 @@ def stacked_chart(
             )
         below = above
     parts.append(_frame(axes, x_label, y_label))
-    return _svg(parts, y_label) + _legend([(layer.name, layer.color) for layer in layers])
+    return _svg(axes, parts, y_label) + _legend([(layer.name, layer.color) for layer in layers])
 
 
 def histogram(values: Sequence[float], *, x_label: str, marks: dict[str, float]) -> str:
@@ -130,9 +135,9 @@ def histogram(values: Sequence[float], *, x_label: str, marks: dict[str, float])
         at = axes.x(min(value, top))
         parts.append(f'<path class="mark" d="M{at:.1f} {_TOP}V{_HEIGHT - _BOTTOM}"/>')
         # Beside its line, towards the middle: p99 stands near the right end.
-        anchor, shift = ('end', -4) if at > _WIDTH * 0.7 else ('start', 4)
+        anchor, shift = ('end', -4) if at > axes.width * 0.7 else ('start', 4)
         parts.append(_text(at + shift, _TOP + 12 + 13 * row, f'{name} {value:.1f}', anchor))
-    return _svg(parts, x_label)
+    return _svg(axes, parts, x_label)
 
 
 def reliability_chart(confidence: Sequence[float], accuracy: Sequence[float]) -> str:
@@ -156,7 +161,7 @@ def reliability_chart(confidence: Sequence[float], accuracy: Sequence[float]) ->
             f'<circle class="dot" cx="{axes.x(c):.1f}" cy="{axes.y(a):.1f}" r="3.5"/>'
             for c, a in pairs
         ]
-    return _svg(parts, 'reliability curve')
+    return _svg(axes, parts, 'reliability curve')
 
 
 def heat_map(shares: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> str:
@@ -201,7 +206,7 @@ def heat_map(shares: np.ndarray, rows: Sequence[str], columns: Sequence[str]) ->
 
 def _frame(axes: _Axes, x_label: str, y_label: str) -> str:
     """Axes, grid, ticks and their labels."""
-    bottom, right = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
+    bottom, right = _HEIGHT - _BOTTOM, axes.width - _RIGHT
     parts = []
     for value in _ticks(axes.y_low, axes.y_high):
         y = axes.y(value)
@@ -271,9 +276,9 @@ def _text(x: float, y: float, text: str, anchor: str) -> str:
     )
 
 
-def _svg(parts: Sequence[str], label: str) -> str:
+def _svg(axes: _Axes, parts: Sequence[str], label: str) -> str:
     return (
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{_attr(label)}">'
+        f'<svg viewBox="0 0 {axes.width} {_HEIGHT}" role="img" aria-label="{_attr(label)}">'
         f'{"".join(parts)}</svg>'
     )
 

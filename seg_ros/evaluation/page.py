@@ -222,6 +222,7 @@ def _latency(content: Mapping[str, Any]) -> str:
         x_label='time in s' if content['source']['kind'] != 'dataset' else 'frame',
         y_label='latency in ms',
         marks_x=timing['dropped_at_s'],
+        wide=False,
     )
     note = timing.get('latency_is', '')
     if timing['dropped_at_s']:

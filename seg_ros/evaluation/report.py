@@ -95,11 +95,8 @@ def build_report(
         'model': model,
         'backend': backend,
         'source': dict(source),
-        'frames': scoring.frames,
-        'scored': scoring.scored,
-        'dropped': len(scoring.dropped_s),
+        **_counts(scoring),
         'skipped': scoring.skips.to_json(),
-        'classes': [entry.name for entry in scoring.classes],
         'class_colors': [list(entry.color) for entry in scoring.classes],
         **_score_keys(scoring),
         'calibration': _calibration(scoring),
@@ -122,6 +119,16 @@ def build_report(
     return Report(plain(content), examples)
 
 
+def headline(scoring: Scoring) -> dict[str, Any]:
+    """The counts, scores and latency so far, without what grows with the frames."""
+    content = {
+        **_counts(scoring),
+        **_score_keys(scoring),
+        'latency_ms': percentiles(scoring.latencies_ms),
+    }
+    return dict(plain(content))
+
+
 def save_json(content: Mapping[str, Any], path: Path) -> None:
     """Write a document; numbers that do not exist are null."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -138,6 +145,15 @@ def plain(value: Any) -> Any:
     if isinstance(value, (float, np.floating)):
         return None if math.isnan(value) else round(float(value), _DIGITS)
     return int(value) if isinstance(value, np.integer) else value
+
+
+def _counts(scoring: Scoring) -> dict[str, Any]:
+    return {
+        'frames': scoring.frames,
+        'scored': scoring.scored,
+        'dropped': len(scoring.dropped_s),
+        'classes': [entry.name for entry in scoring.classes],
+    }
 
 
 def _score_keys(scoring: Scoring) -> dict[str, Any]:

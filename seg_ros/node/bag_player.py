@@ -7,6 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rclpy.node import Node
+
+
+_POLL_S = 0.02
 
 
 def message_class(type_name: str) -> type:
@@ -50,7 +54,7 @@ class BagPlayer:
         path: The bag's folder.
         topics: Which topics to play; all whose types are installed when empty.
         reliable: Reliability that is offered.
-        with_clock: Whether to publish ``/clock`` for consumers with ``use_sim_time``.
+        clock_hz: How often to publish ``/clock`` for consumers with ``use_sim_time``; 0: never.
 
     Raises:
         ValueError: If a topic is not in the bag or its type is not installed.
@@ -63,9 +67,12 @@ class BagPlayer:
         topics: Iterable[str] = (),
         *,
         reliable: bool = True,
-        with_clock: bool = False,
+        clock_hz: float = 0.0,
     ) -> None:
+        if clock_hz < 0:
+            raise ValueError(f'clock_hz is {clock_hz}; give 0 or more')
         self._path = path
+        self._clock_hz = clock_hz
         self.publishers: dict[str, Any] = {}
         with Bag(path) as bag:
             names = list(topics)
@@ -80,7 +87,7 @@ class BagPlayer:
                     continue
                 qos = serialized_qos(reliable=reliable)
                 self.publishers[topic.name] = node.create_publisher(kind, topic.name, qos)
-        self._clock = node.create_publisher(Clock, '/clock', 10) if with_clock else None
+        self._clock = node.create_publisher(Clock, '/clock', 10) if clock_hz else None
 
     def play(
         self,
@@ -103,23 +110,53 @@ class BagPlayer:
         """
         if not rate > 0:
             raise ValueError(f'rate is {rate}; give a number above 0')
+        if start_s < 0:
+            raise ValueError(f'start is {start_s} s; give 0 or more')
         stop = stop or threading.Event()
-        count, first_ns, start = 0, None, time.monotonic()
+        count, start = 0, time.monotonic()
         with Bag(self._path) as bag:
+            zero_ns = bag.start_ns + round(start_s * 1e9)
             for message in bag.read_messages(self.publishers):
-                if first_ns is None:
-                    first_ns = message.time_ns
-                elapsed_s = (message.time_ns - first_ns) / 1e9 - start_s
-                if elapsed_s < 0:
+                if message.time_ns < zero_ns:
                     continue
-                if stop.wait(max(0.0, start + elapsed_s / rate - time.monotonic())):
+                due_s = start + (message.time_ns - zero_ns) / 1e9 / rate
+                if self._wait(due_s, message.time_ns, rate, stop):
                     break
-                if self._clock is not None:
-                    clock = Clock()
-                    clock.clock.sec, clock.clock.nanosec = divmod(message.time_ns, 10**9)
-                    self._clock.publish(clock)
+                self._tell_time(message.time_ns)
                 if on_published is not None:
                     on_published(message)
                 self.publishers[message.topic].publish(message.data)
                 count += 1
         return count
+
+    def wait_for_subscribers(self, timeout_s: float, stop: threading.Event) -> None:
+        """Wait until every topic has a subscriber: what goes out before that is lost."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline and not stop.wait(_POLL_S):
+            if all(each.get_subscription_count() for each in self.publishers.values()):
+                break
+
+    def wait_for_delivery(self, stop: threading.Event, timeout_s: float = 2.0) -> None:
+        """Wait until reliable subscribers have acknowledged everything."""
+        deadline = time.monotonic() + timeout_s
+        for publisher in self.publishers.values():
+            left_s = deadline - time.monotonic()
+            if left_s <= 0 or stop.is_set():
+                break
+            publisher.wait_for_all_acked(Duration(seconds=left_s))
+
+    def _wait(self, due_s: float, due_ns: int, rate: float, stop: threading.Event) -> bool:
+        """Wait until a message is due and keep the clock running; true when stopped."""
+        while (left_s := due_s - time.monotonic()) > 0:
+            if self._clock is None:
+                return stop.wait(left_s)
+            if stop.wait(min(left_s, 1 / self._clock_hz)):
+                return True
+            self._tell_time(due_ns - round(max(0.0, due_s - time.monotonic()) * rate * 1e9))
+        return stop.is_set()
+
+    def _tell_time(self, time_ns: int) -> None:
+        if self._clock is not None:
+            clock = Clock()
+            clock.clock.sec, clock.clock.nanosec = divmod(time_ns, 10**9)
+            self._clock.publish(clock)

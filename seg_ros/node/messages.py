@@ -11,10 +11,10 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header, String
 
+from seg_ros.model_card import ClassInfo
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from seg_ros.model_card import ClassInfo
 
 try:  # a distribution has it; there is no wheel
     from vision_msgs.msg import LabelInfo, VisionClass
@@ -23,6 +23,7 @@ except ImportError:
 
 HAS_VISION_MSGS = LabelInfo is not None
 
+_MAX_CLASS_NAMES = 1 << 16  # characters
 _BYTES_PER_PIXEL = {'mono8': 1, '16SC1': 2, 'rgb8': 3}
 
 
@@ -56,6 +57,23 @@ def to_class_names(classes: Sequence[ClassInfo]) -> String:
     """List the classes as JSON: ``[{"id": 0, "name": "background", "color": [r, g, b]}, ...]``."""
     rows = [{'id': entry.id, 'name': entry.name, 'color': list(entry.color)} for entry in classes]
     return String(data=json.dumps(rows))
+
+
+def from_class_names(data: str) -> tuple[ClassInfo, ...]:
+    """Read what ``to_class_names`` wrote.
+
+    Raises:
+        ValueError: If it is no list of classes.
+    """
+    if len(data) > _MAX_CLASS_NAMES:
+        raise ValueError(f'class names of {len(data)} characters; allowed are {_MAX_CLASS_NAMES}')
+    try:
+        return tuple(
+            ClassInfo(row['id'], row['name'], (row['color'][0], row['color'][1], row['color'][2]))
+            for row in json.loads(data)
+        )
+    except (KeyError, TypeError, IndexError, RecursionError) as error:
+        raise ValueError(f'no list of {{id, name, color}}: {error!r}') from error
 
 
 def to_label_info(classes: Sequence[ClassInfo], header: Header, threshold: float) -> LabelInfo:

@@ -5,24 +5,26 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import typing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.exceptions import ParameterException
 
 from seg_ros.schema import Setting, convert, settings_of
 
+Config = TypeVar('Config', bound='DataclassInstance')
+
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
     from rclpy.node import Node
     from rclpy.parameter import Parameter
 
-    from seg_ros.node.config import NodeConfig
 
 # Parameters that rclpy declares by itself.
 _FOREIGN = ('use_sim_time', 'start_type_description_service', 'qos_overrides.')
 
 
-def declare_parameters(node: Node, defaults: NodeConfig) -> NodeConfig:
+def declare_parameters(node: Node, defaults: Config) -> Config:
     """Declare every setting and read what launch files and command line gave.
 
     Raises:
@@ -48,9 +50,7 @@ def declare_parameters(node: Node, defaults: NodeConfig) -> NodeConfig:
     return dataclasses.replace(defaults, **values)
 
 
-def changed_config(
-    config: NodeConfig, parameters: list[Parameter], *, running: bool
-) -> NodeConfig:
+def changed_config(config: Config, parameters: list[Parameter], *, running: bool) -> Config:
     """Build the config that a change of parameters would lead to.
 
     Args:

@@ -40,8 +40,18 @@ def use_large_image_profile() -> None:
         os.environ[_PROFILE_VARIABLES[is_kilted]] = str(share_file('config/fastdds.xml'))
 
 
+def stop_on_signals() -> threading.Event:
+    """Make an event that SIGINT and SIGTERM set."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
 def spin(build_node: Callable[[], Node], ros_arguments: list[str]) -> int:
-    """Make a node and spin it until SIGINT or SIGTERM.
+    """Make a node and spin it until SIGINT or SIGTERM, or until it says that it is done.
+
+    A node that ends by itself has ``is_done`` and ``finish()``, whose result is the exit status.
 
     rclpy's own handlers sometimes end a process with status 1 on SIGTERM; an event that the
     spinning thread looks at ends it cleanly every time.
@@ -51,11 +61,9 @@ def spin(build_node: Callable[[], Node], ros_arguments: list[str]) -> int:
         ros_arguments: ``--ros-args ...``.
 
     Returns:
-        Exit status: 0 after a signal, 2 when the node could not be made.
+        Exit status: that of the node's ``finish()``, else 0; 2 when the node could not be made.
     """
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stop_on_signals()
     use_large_image_profile()
     rclpy.init(args=ros_arguments, signal_handler_options=SignalHandlerOptions.NO)
     try:
@@ -66,12 +74,13 @@ def spin(build_node: Callable[[], Node], ros_arguments: list[str]) -> int:
             return 2
         executor = SingleThreadedExecutor()
         executor.add_node(node)
-        while not stop.is_set():
+        while not stop.is_set() and not getattr(node, 'is_done', False):
             executor.spin_once(timeout_sec=_WAKE_PERIOD_S)
         executor.shutdown()
+        status = int(node.finish()) if hasattr(node, 'finish') else 0
         if hasattr(node, 'trigger_shutdown'):
             node.trigger_shutdown()
         node.destroy_node()
     finally:
         rclpy.try_shutdown()
-    return 0
+    return status

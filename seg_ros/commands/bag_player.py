@@ -1,0 +1,61 @@
+"""Play a rosbag2 into topics, where ros2 bag play is not at hand.
+
+The serialised messages go out as they were recorded, with their timing. Without --topics every
+topic is played whose message type is installed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('bag', type=Path, help='rosbag2 folder')
+    parser.add_argument('--topics', nargs='+', default=(), help='which ones; all by default')
+    parser.add_argument('--rate', type=float, default=1.0, help='speed; 2 is twice as fast')
+    parser.add_argument('--start', type=float, default=0.0, help='seconds to leave out in front')
+    parser.add_argument('--loop', action='store_true', help='start again at the end')
+    parser.add_argument(
+        '--clock', type=float, nargs='?', const=100.0, default=0.0, help='publish /clock at HZ'
+    )
+    parser.add_argument('--best-effort', action='store_true', help='offer best effort only')
+    parser.add_argument(
+        '--wait',
+        type=float,
+        default=2.0,
+        metavar='S',
+        help='how long to wait for a subscriber of each topic before the start (default: 2)',
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Play until the end, SIGINT or SIGTERM."""
+    import rclpy
+    from rclpy.signals import SignalHandlerOptions
+
+    from seg_ros.node.bag_player import BagPlayer
+    from seg_ros.node.runtime import stop_on_signals, use_large_image_profile
+
+    stop = stop_on_signals()
+    use_large_image_profile()
+    rclpy.init(args=args.ros_arguments, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        node = rclpy.create_node('bag_player')
+        player = BagPlayer(
+            node, args.bag, args.topics, reliable=not args.best_effort, clock_hz=args.clock
+        )
+        player.wait_for_subscribers(args.wait, stop)
+        while True:
+            count = player.play(rate=args.rate, start_s=args.start, stop=stop)
+            node.get_logger().info(f'{count} messages played')
+            if not args.loop or not count or stop.is_set():
+                break
+        player.wait_for_delivery(stop)
+        node.destroy_node()
+    finally:
+        rclpy.try_shutdown()
+    return 0

@@ -1,0 +1,71 @@
+"""Segment images, a video or a bag into files to look at.
+
+Images and bags become <out>/labels/<name>.png (class ids, 255 = void) and overlay/<name>.png;
+a video becomes <out>/<name>_overlay.mp4. --format chooses otherwise.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        'paths', type=Path, nargs='+', help='images or folders of them; one video; or one bag'
+    )
+    parser.add_argument('--out', type=Path, required=True, help='folder for the files')
+    parser.add_argument('--model', default='robocup_mini_unet', help='name or path of the model')
+    parser.add_argument('--backend', default='auto', help='engine')
+    parser.add_argument('--image-topic', help='of a bag; the only one by default')
+    parser.add_argument(
+        '--format', choices=('png', 'mp4'), help='mp4 for a video, png otherwise by default'
+    )
+    parser.add_argument('--fps', type=float, help='of the mp4; by default that of the source')
+    parser.add_argument('--alpha', type=float, default=0.5, help='share of colour in the overlay')
+    parser.add_argument('--min-confidence', type=float, default=0.0, help='below: void')
+    parser.add_argument('--overwrite', action='store_true', help='replace files that exist')
+    parser.add_argument('--quiet', action='store_true', help='no progress bar')
+
+
+def run(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from seg_ros.evaluation.skips import Skips
+    from seg_ros.prediction import OverlayVideo, PictureFiles, open_pictures
+    from seg_ros.segmenter import load
+
+    if not 0 <= args.alpha <= 1:
+        raise ValueError(f'--alpha is {args.alpha}; give 0 to 1')
+    if args.fps is not None and not args.fps > 0:
+        raise ValueError(f'--fps is {args.fps}; give a number above 0')
+    kind, source = open_pictures(args.paths, args.image_topic)
+    segmenter = load(args.model, backend=args.backend)
+    classes = segmenter.card.classes
+    out: PictureFiles | OverlayVideo
+    if (args.format or ('mp4' if kind == 'video' else 'png')) == 'mp4':
+        target = args.out / f'{source.name}_overlay.mp4'
+        fps = args.fps or source.fps
+        out = OverlayVideo(target, classes, fps, alpha=args.alpha, overwrite=args.overwrite)
+    else:
+        target = args.out
+        out = PictureFiles(args.out, classes, alpha=args.alpha, overwrite=args.overwrite)
+    skips, count = Skips(), 0
+    with out:
+        pictures = source.read(skips)
+        for picture in tqdm(pictures, total=len(source), unit='frame', disable=args.quiet):
+            result = segmenter.segment(
+                picture.image_rgb,
+                'rgb',
+                with_confidence=False,
+                min_confidence=args.min_confidence,
+            )
+            out.write(picture, result.labels)
+            count += 1
+    print(f'{count} frames through {segmenter.card.name}: see {target}')
+    for line in skips.lines():
+        print(f'skipped: {line}')
+    return 0 if count else 2
