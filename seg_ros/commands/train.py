@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from seg_ros.training.checkpoint import Checkpoint
-    from seg_ros.training.config import TrainConfig
+    from seg_ros.training.loop import Run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,8 +35,8 @@ def run(args: argparse.Namespace) -> int:
     """Train; 0 when done or interrupted in good order, 1 when a checkpoint failed."""
     from seg_ros.training.checkpoint import CheckpointError, load_checkpoint
     from seg_ros.training.config import load_train_config, recipe_path
-    from seg_ros.training.distributed import from_first, process_group
-    from seg_ros.training.loop import pick_device
+    from seg_ros.training.distributed import from_first, process_group, rank
+    from seg_ros.training.loop import pick_device, train
     from seg_ros.training.run_folder import CONFIG_FILE, new_run_folder
 
     resume = None
@@ -53,27 +52,30 @@ def run(args: argparse.Namespace) -> int:
             config = load_train_config(path, args.overrides)
             folder = args.run_folder or new_run_folder(config.name)
         with process_group(pick_device(config.device).type):
-            return _train(config, from_first(folder), resume, quiet=args.quiet)
+            first = rank() == 0
+            done = train(config, from_first(folder), resume=resume, quiet=args.quiet)
     except CheckpointError as error:
         print(f'train: {error}', file=sys.stderr)
         return 1
-
-
-def _train(config: TrainConfig, folder: Path, resume: Checkpoint | None, *, quiet: bool) -> int:
-    from seg_ros.training.distributed import rank
-    from seg_ros.training.loop import train
-    from seg_ros.training.model_folder import export_run
-
-    done = train(config, folder, resume=resume, quiet=quiet)
-    if rank() != 0:
-        return 0
-    if not done.progress.finished:
+    if first and done.progress.finished:
+        _conclude(done)
+    elif first:
         print(f'stopped after step {done.progress.step}; go on with:')
         print(f'  python -m seg_ros train --resume {folder}')
-        return 0
-    print(f'run: {folder}')
+    return 0
+
+
+def _conclude(done: Run) -> None:
+    """Report and model folder of a finished run; in the first process, the others are gone."""
+    from seg_ros.training.model_folder import export_run
+    from seg_ros.training.report import write_report
+
+    config, folder, store = done.config, done.folder, done.stores['val']
+    history = done.progress.history
+    scores = write_report(folder, store, history, num_images=config.report_images)
+    print(f'run: {folder}, validation mIoU {scores["mean_iou"]:.4f}')
+    print(f'report: {folder / "report" / "index.html"}')
     if config.model_dir:
         model = Path(config.model_dir) / config.name
-        export_run(folder, model, done.stores['val'])
+        export_run(folder, model, store)
         print(f'model: {model}')
-    return 0

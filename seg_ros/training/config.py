@@ -14,7 +14,7 @@ from seg_ros.schema import from_mapping, param, to_mapping, validate
 from seg_ros.share import share_roots
 
 LOSSES = ('cross_entropy', 'ohem', 'focal', 'dice', 'lovasz')
-CLASS_WEIGHTS = ('none', 'enet', 'median_frequency')
+CLASS_WEIGHTS = ('none', 'enet', 'linknet', 'median_frequency')
 OPTIMIZERS = ('sgd', 'rmsprop', 'adam', 'adamw')
 SCHEDULES = ('constant', 'onecycle', 'poly', 'cosine', 'triangular', 'plateau')
 MAX_RECIPE_BYTES = 1 << 20
@@ -96,7 +96,7 @@ class LossConfig:
         {'cross_entropy': 1.0}, f'Weight per term: {", ".join(LOSSES)}'
     )
     class_weights: str = param(
-        'none', 'none, enet: 1 / ln(1.10 + p), median_frequency', choices=CLASS_WEIGHTS
+        'none', 'How rare classes are favoured; p: share of the pixels', choices=CLASS_WEIGHTS
     )
     label_smoothing: float = param(0.0, 'Share given to all classes alike', bounds=(0.0, 0.5))
     ohem_threshold: float = param(0.7, 'Pixels more certain than this are easy', bounds=(0.0, 1.0))

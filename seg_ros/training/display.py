@@ -15,7 +15,13 @@ LOG = logging.getLogger(__name__)
 
 
 class Display(Protocol):
-    """What the loop tells of itself."""
+    """What the loop tells of itself.
+
+    Attributes:
+        wants_pictures: Whether ``show_image`` is of use; pictures cost time.
+    """
+
+    wants_pictures: bool
 
     def begin_epoch(self, title: str) -> None:
         """An epoch starts or goes on."""
@@ -26,7 +32,7 @@ class Display(Protocol):
     def end_epoch(self, entry: dict[str, Any]) -> None:
         """An epoch is done; ``entry`` goes into the history."""
 
-    def show_images(self, tag: str, image_hwc: np.ndarray, step: int) -> None:
+    def show_image(self, tag: str, image_hwc: np.ndarray, step: int) -> None:
         """A picture (H, W, 3) uint8 RGB for TensorBoard."""
 
     def close(self) -> None:
@@ -35,6 +41,8 @@ class Display(Protocol):
 
 class SilentDisplay:
     """Tells nobody: for processes other than the first, and for tests."""
+
+    wants_pictures = False
 
     def begin_epoch(self, title: str) -> None:
         """See ``Display``."""
@@ -45,7 +53,7 @@ class SilentDisplay:
     def end_epoch(self, entry: dict[str, Any]) -> None:
         """See ``Display``."""
 
-    def show_images(self, tag: str, image_hwc: np.ndarray, step: int) -> None:
+    def show_image(self, tag: str, image_hwc: np.ndarray, step: int) -> None:
         """See ``Display``."""
 
     def close(self) -> None:
@@ -63,6 +71,7 @@ class TerminalDisplay:
 
     def __init__(self, folder: Path | None, total_steps: int, done_steps: int) -> None:
         self._writer: Any = None
+        self.wants_pictures = folder is not None
         if folder is not None:
             from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 (slow to import)
 
@@ -115,7 +124,7 @@ class TerminalDisplay:
                     self._writer.add_scalar(f'iou/{name}', value, entry['step'])
             self._writer.flush()
 
-    def show_images(self, tag: str, image_hwc: np.ndarray, step: int) -> None:
+    def show_image(self, tag: str, image_hwc: np.ndarray, step: int) -> None:
         """See ``Display``."""
         if self._writer is not None:
             self._writer.add_image(tag, image_hwc, step, dataformats='HWC')

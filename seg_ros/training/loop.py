@@ -36,6 +36,7 @@ from seg_ros.training.phases import (
     build_model,
     input_spec,
 )
+from seg_ros.training.pictures import confusion_picture, prediction_sheet
 from seg_ros.training.splits import Split, build_split
 from seg_ros.training.state import (
     Progress,
@@ -125,7 +126,8 @@ def train(
         try:
             for number in range(run.progress.stage, len(config.stages)):
                 if number != run.progress.stage:
-                    run.progress.begin_stage(number)
+                    same_scale = config.stages[number].scale == config.stages[number - 1].scale
+                    run.progress.begin_stage(number, keep_best=same_scale)
                 _train_stage(run, number, interrupt, resume)
                 resume = None
                 if run.progress.finished or interrupt.requested:
@@ -135,8 +137,22 @@ def train(
     return run
 
 
-def prepare(config: TrainConfig, folder: Path, *, resume: Checkpoint | None = None) -> Run:
-    """Read and check the data, build the net; everything before the first batch."""
+def prepare(
+    config: TrainConfig, folder: Path, *, resume: Checkpoint | None = None, record: bool = True
+) -> Run:
+    """Read and check the data, build the net; everything before the first batch.
+
+    Args:
+        config: The run.
+        folder: The run folder.
+        resume: Where to go on; None for a new run.
+        record: Whether a new run's folder is written.
+
+    Raises:
+        ValueError: If configuration or data are wrong; lists every broken file.
+        FileNotFoundError: If data or weights are missing.
+        FileExistsError: If a new run's folder holds a run.
+    """
     device = pick_device(config.device)
     if config.deterministic:
         torch.use_deterministic_algorithms(mode=True)
@@ -154,7 +170,7 @@ def prepare(config: TrainConfig, folder: Path, *, resume: Checkpoint | None = No
             store.move_to(device)
     model = build_model(config, len(survey.classes), device)
     provenance = resume.provenance if resume else {}
-    if not resume and rank() == 0:
+    if record and not resume and rank() == 0:
         provenance = run_folder.begin_run(folder, config)
         split.save(folder / run_folder.SPLITS_FILE)
         run_folder.write_json(folder / run_folder.CHECK_FILE, survey.to_mapping())
@@ -177,7 +193,7 @@ def open_stores(split: Split) -> dict[str, ImageStore]:
 
 def _train_stage(run: Run, number: int, interrupt: Interrupt, resume: Checkpoint | None) -> None:
     config, progress, plan = run.config, run.progress, run.config.stages[number]
-    batches = _batches(run, number)
+    batches = batches_of(run, number)
     steps = plan.epochs * batches.steps_per_epoch
     stage = Stage(config, number, run.model, build_loss(config.loss, run.survey), steps)
     validator = Validator(run.stores['val'], stage.spec, len(run.survey.classes), run.device)
@@ -258,6 +274,8 @@ def _end_epoch(run: Run, stage: Stage, validator: Validator, entry: dict[str, An
         validation = validator.run(run.model.deployed, autocast(config, run.device))
         stage.resume_training()
         place = _judge(run, stage, validation, entry)
+        if place == 0 and run.display.wants_pictures:
+            _show(run, validator, validation)
     progress.history.append(entry)
     ends = ends or _waited(run)
     last_stage = stage.number + 1 == len(config.stages)
@@ -268,7 +286,8 @@ def _end_epoch(run: Run, stage: Stage, validator: Validator, entry: dict[str, An
     run.display.end_epoch(entry)
 
 
-def _batches(run: Run, number: int) -> TrainingBatches:
+def batches_of(run: Run, number: int) -> TrainingBatches:
+    """Training batches of a stage."""
     plan, config = run.config.stages[number], run.config
     stride = run.model.net.logits_stride
     spec = input_spec(config, plan, stride)
@@ -288,7 +307,7 @@ def _batches(run: Run, number: int) -> TrainingBatches:
 
 def _total_steps(run: Run) -> int:
     total = sum(
-        plan.epochs * _batches(run, number).steps_per_epoch
+        plan.epochs * batches_of(run, number).steps_per_epoch
         for number, plan in enumerate(run.config.stages)
     )
     return min(total, run.config.max_steps or total)
@@ -305,7 +324,7 @@ def _judge(run: Run, stage: Stage, validation: Validation, entry: dict[str, Any]
         'weighted_iou': scores.weighted_iou,
         'iou': run_folder.plain(dict(zip(names, scores.iou.tolist(), strict=True))),
     }
-    score = -math.inf if math.isnan(scores.mean_iou) else scores.mean_iou
+    score = -1.0 if math.isnan(scores.mean_iou) else scores.mean_iou  # nothing was labelled
     stage.plateau.observe(score)
     place = sum(score <= kept for kept in progress.best)
     progress.waited = 0 if place == 0 else progress.waited + 1
@@ -313,6 +332,21 @@ def _judge(run: Run, stage: Stage, validation: Validation, entry: dict[str, Any]
         return None
     progress.best = [*progress.best[:place], score, *progress.best[place:]][: run.config.keep_best]
     return place
+
+
+def _show(run: Run, validator: Validator, validation: Validation) -> None:
+    """Predictions and confusion matrix for TensorBoard, whenever the score is the best so far."""
+    store, classes, step = run.stores['val'], run.survey.classes, run.progress.step
+    rows = []
+    for position in range(0, len(store), max(1, len(store) // 4))[:4]:
+        prediction = validator.predict(
+            run.model.deployed, position, autocast(run.config, run.device)
+        )
+        image, labels = store[position]
+        rows.append((image.permute(1, 2, 0).cpu().numpy(), labels.cpu().numpy(), prediction))
+    run.display.show_image('val/predictions', prediction_sheet(rows, classes), step)
+    confusion = confusion_picture(validation.confusion, classes)
+    run.display.show_image('val/confusion', confusion, step)
 
 
 def _waited(run: Run) -> bool:
@@ -337,7 +371,7 @@ def _save(run: Run, stage: Stage, place: int | None) -> None:
                 weights=deployed_weights(run.model),
                 state=to_tensors(run.model, stage),
                 model=model_facts(run.config, run.survey.classes, stage.spec),
-                scores=run_folder.plain({'val': entry}),
+                scores=_scores_of(entry, run.config),
                 provenance=run.provenance,
                 progress=run_folder.plain(run.progress.to_mapping()),
                 best_place=place,
@@ -349,6 +383,15 @@ def _save(run: Run, stage: Stage, place: int | None) -> None:
     run.saved_at = time.monotonic()
     if any_process(bool(failure), run.device):
         raise CheckpointError(failure or 'the first process could not write its checkpoint')
+
+
+def _scores_of(entry: dict[str, Any], config: TrainConfig) -> dict[str, Any]:
+    """Validation scores of an epoch as a model card has them: data set -> metric -> value."""
+    if 'mean_iou' not in entry:
+        return {}
+    keys = ('mean_iou', 'pixel_accuracy', 'class_accuracy', 'iou')
+    data_set = f'{config.val_dataset or config.dataset}_val'
+    return {data_set: run_folder.plain({key: entry[key] for key in keys})}
 
 
 def _refuse_divergence(loss: float, run: Run) -> None:

@@ -21,6 +21,7 @@ from seg_ros.training.distributed import sum_over_processes, world_size
 from seg_ros.training.region_losses import dice_loss, lovasz_loss, total_variation
 
 ENET_OFFSET = 1.10
+LINKNET_OFFSET = 1.02
 
 
 def class_weights(scheme: str, pixels: np.ndarray, pixels_where_present: np.ndarray) -> np.ndarray:
@@ -28,8 +29,9 @@ def class_weights(scheme: str, pixels: np.ndarray, pixels_where_present: np.ndar
 
     Args:
         scheme: ``none``; ``enet``: 1 / ln(1.10 + p), p the share of all labelled pixels
-            (arXiv:1606.02147); ``median_frequency``: median(f) / f, f the share in the images that
-            hold the class (Eigen and Fergus, arXiv:1411.4734).
+            (arXiv:1606.02147); ``linknet``: 1 / ln(1.02 + p / max p), as the code of
+            arXiv:1707.03718 has it; ``median_frequency``: median(f) / f, f the share in the images
+            that hold the class (Eigen and Fergus, arXiv:1411.4734).
         pixels: (C,) labelled pixels of each class.
         pixels_where_present: (C,) labelled pixels of the images that hold the class.
 
@@ -41,13 +43,15 @@ def class_weights(scheme: str, pixels: np.ndarray, pixels_where_present: np.ndar
         return np.ones(len(pixels), np.float32)
     if scheme == 'enet':
         weights = 1 / np.log(ENET_OFFSET + pixels / max(pixels.sum(), 1))
+    elif scheme == 'linknet':
+        weights = 1 / np.log(LINKNET_OFFSET + pixels / max(pixels.max(), 1))
     elif scheme == 'median_frequency':
         frequency = np.where(present, pixels / np.maximum(pixels_where_present, 1), 1)
         median = float(np.median(frequency[present])) if present.any() else 1.0
         weights = median / frequency
     else:
         raise ValueError(
-            f'unknown class weights {scheme!r}; available: none, enet, median_frequency'
+            f'unknown class weights {scheme!r}; available: none, enet, linknet, median_frequency'
         )
     return np.where(present, weights, 0).astype(np.float32)
 

@@ -189,18 +189,19 @@ class Stage:
         """Back to training mode after a validation."""
         self._prepare_net()
 
-    def train_step(self, batch: Batch, step: int) -> Tensor:
+    def train_step(self, batch: Batch, step: int, *, rate: float | None = None) -> Tensor:
         """One step of the optimiser.
 
         Args:
             batch: This process's images.
             step: Number of the step within the stage.
+            rate: Learning rate; that of the schedule when None.
 
         Returns:
             The loss, detached, on the device.
         """
         options = self.config.optimizer
-        rate = self.learning_rate(step)
+        rate = self.learning_rate(step) if rate is None else rate
         momentum = self.schedule.momentum(step / self.steps, options.momentum)
         set_rate(self.optimizer, rate, momentum)
         image, labels = self._to_input(batch)

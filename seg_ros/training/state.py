@@ -52,10 +52,12 @@ class Progress:
         """Plain values for JSON."""
         return asdict(self)
 
-    def begin_stage(self, number: int) -> None:
+    def begin_stage(self, number: int, *, keep_best: bool) -> None:
         """Turn to the next stage; scores of another resolution do not compete."""
         self.stage, self.stage_epoch, self.epoch_step = number, 0, 0
-        self.best, self.waited, self.plateau, self.scaler = [], 0, {}, {}
+        self.waited, self.plateau, self.scaler = 0, {}, {}
+        if not keep_best:
+            self.best = []
 
 
 def to_tensors(model: Model, stage: Stage) -> dict[str, Tensor]:

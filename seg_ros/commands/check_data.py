@@ -1,0 +1,40 @@
+"""Check a data set before training on it: files, ids, colours, sizes, duplicates, class shares.
+
+    python -m seg_ros check-data --config linknet_camvid data=<folder>
+    python -m seg_ros check-data dataset=folder data=<folder> split.mode=random
+
+Takes the same recipe and settings as train, which does the same before its first batch.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument('--config', metavar='RECIPE', help='YAML file, or a recipe of the package')
+    parser.add_argument('--json', type=Path, help='also write what was found to this file')
+    parser.add_argument('overrides', nargs='*', metavar='key=value', help='settings of train')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check; 1 when something must be mended."""
+    from seg_ros.training.config import load_train_config, recipe_path
+    from seg_ros.training.data_check import survey_splits
+    from seg_ros.training.loop import open_stores
+    from seg_ros.training.run_folder import write_json
+    from seg_ros.training.splits import build_split
+
+    path = recipe_path(args.config) if args.config else None
+    config = load_train_config(path, args.overrides)
+    stores = open_stores(build_split(config))
+    survey = survey_splits(stores, max_images=config.check_images)
+    print(survey.to_text())
+    if args.json is not None:
+        write_json(args.json, survey.to_mapping())
+    if survey.problems:
+        return 1
+    print('no problem found')
+    return 0
