@@ -17,12 +17,14 @@ ROS_ARGS = '--ros-args'
 
 # command -> one line of help; the module is seg_ros.commands.<command with - as _>
 COMMANDS: dict[str, str] = {
+    'check-data': 'check a data set before training on it',
     'bag_player': 'play a rosbag2 where ros2 bag play is not at hand',
     'demo': 'play a bag through the node, record and score what it publishes',
     'evaluate': 'score models on bags or datasets, with a report',
     'evaluation_node': 'score a running node against a topic of true labels',
     'export': 'export a trained net to a model folder, checked in every engine',
     'nets': 'print what the nets cost: parameters, GMAC, time per frame in every backend',
+    'find-lr': 'find a good learning rate for a recipe',
     'params': 'print the table of the node parameters',
     'render': 'render labelled RoboCup scenes into a folder or a bag',
     'predict': 'segment images, a video or a bag into label and overlay files',
