@@ -110,7 +110,11 @@ def run_bag(
         'image_topics': f'[{image_topic}]',
         'image_transport': transport,
     }
-    with _spinning_node() as ros, _segmentation_process(parameters) as process:
+    arguments = [word for name, value in parameters.items() for word in ('-p', f'{name}:={value}')]
+    if transport == COMPRESSED and not image_topic.endswith(f'/{COMPRESSED}'):
+        # not under the name that image_transport gives; the node follows that convention
+        arguments += ['-r', f'{image_topic}/{COMPRESSED}:={image_topic}']
+    with _spinning_node() as ros, _segmentation_process(arguments) as process:
         recorder = BagRecorder(ros, _OUTPUTS)
         player = BagPlayer(ros, bag_path, [image_topic])
         publisher = player.publishers[image_topic]
@@ -171,11 +175,9 @@ def _spinning_node() -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def _segmentation_process(parameters: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def _segmentation_process(arguments: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     """The node under test, ended by SIGINT as a user would."""
-    command = [sys.executable, '-m', 'seg_ros', 'segmentation_node', '--ros-args']
-    for name, value in parameters.items():
-        command += ['-p', f'{name}:={value}']
+    command = [sys.executable, '-m', 'seg_ros', 'segmentation_node', '--ros-args', *arguments]
     process = subprocess.Popen(command, env={**ALLOCATOR_ENVIRONMENT, **os.environ})  # noqa: S603
     try:
         yield process
