@@ -62,9 +62,10 @@ def run(args: argparse.Namespace) -> int:
     if args.write is not None:
         _split_at_block(args.write)  # fails now rather than after minutes of measuring
     size_hw = (args.height, args.width)
-    costs = []
-    for name in args.names or sorted(NETS):
-        costs.append(measure(name, args.num_classes, size_hw, args.frames, args.threads))
+    costs = [
+        measure(name, args.num_classes, size_hw, args.frames, args.threads)
+        for name in args.names or sorted(NETS)
+    ]
     conditions = f'{args.num_classes} classes, {args.height}x{args.width} pixels, batch 1, fp32'
     threads = args.threads or f"the engine's choice of {os.cpu_count()}"
     if args.frames:
