@@ -62,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
     if args.write is not None:
         _split_at_block(args.write)  # fails now rather than after minutes of measuring
     size_hw = (args.height, args.width)
+    load = os.getloadavg()[0]
     costs = [
         measure(name, args.num_classes, size_hw, args.frames, args.threads)
         for name in args.names or sorted(NETS)
@@ -69,7 +70,10 @@ def run(args: argparse.Namespace) -> int:
     conditions = f'{args.num_classes} classes, {args.height}x{args.width} pixels, batch 1, fp32'
     threads = args.threads or f"the engine's choice of {os.cpu_count()}"
     if args.frames:
-        conditions += f'; median of {args.frames} frames. {machine()}; threads: {threads}'
+        conditions += (
+            f'; median of {args.frames} frames. {machine()}; threads: {threads}; '
+            f'load average {load:.1f} before the start'
+        )
     text = f'{to_markdown(costs)}\n\n{conditions}.'
     print(text)
     if args.write is not None:
