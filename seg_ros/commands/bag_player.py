@@ -26,9 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--wait',
         type=float,
-        default=2.0,
+        default=5.0,
         metavar='S',
-        help='how long to wait for a subscriber of each topic before the start (default: 2)',
+        help='how long to wait for subscribers of every topic at most (default: 5)',
     )
 
 

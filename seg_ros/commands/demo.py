@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import argparse
-
-    import numpy as np
+    from collections.abc import Sequence
 
     from seg_ros.bags import Bag, BagMessage
     from seg_ros.model_card import ModelCard
@@ -29,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--bag', type=Path, help='rosbag2 folder; the sample bag by default')
     parser.add_argument('--topic', help='image topic; the only one of the bag by default')
     parser.add_argument('--labels', help=f'topic of the truth; {GROUND_TRUTH} where it is there')
+    parser.add_argument(
+        '--void-ids', type=int, nargs='+', default=(), help='ids of the truth that mean void, too'
+    )
     parser.add_argument('--model', default='robocup_mini_unet', help='name or path of the model')
     parser.add_argument('--backend', default='auto', help='engine of the node')
     parser.add_argument(
@@ -67,7 +69,8 @@ def run(args: argparse.Namespace) -> int:
         if (target / 'metadata.yaml').is_file():
             shutil.rmtree(target)
         write_recording(recording, truth, target)
-        summary = _summarize(bag, recording, truth, card, args.out / 'contact_sheet.png')
+        sheet = args.out / 'contact_sheet.png'
+        summary = _summarize(bag, recording, truth, card, args.void_ids, sheet)
     summary['bag'] = bag_path.name
     text = json.dumps(summary, indent=2) + '\n'
     (args.out / 'summary.json').write_text(text, encoding='utf-8')
@@ -91,43 +94,40 @@ def _only_image_topic(bag: Bag) -> str:
 
 
 def _summarize(
-    bag: Bag, recording: Recording, truth: list[BagMessage], card: ModelCard, sheet_path: Path
+    bag: Bag,
+    recording: Recording,
+    truth: list[BagMessage],
+    card: ModelCard,
+    void_ids: Sequence[int],
+    sheet_path: Path,
 ) -> dict[str, Any]:
     """Score the label masks as they were published and draw the contact sheet."""
     import cv2
-    import numpy as np
 
     from seg_ros.bags import header_stamp_ns
-    from seg_ros.metrics import confusion_matrix, scores_from_confusion
+    from seg_ros.evaluation.offline import to_rgb
+    from seg_ros.evaluation.report import plain
+    from seg_ros.evaluation.scoring import Scoring, percentiles
     from seg_ros.node.demo import LABEL_MASK, OVERLAY
     from seg_ros.overlay import colorize, contact_sheet, palette
 
     colors = palette(card.classes)
-    index_of_id = np.full(256, 255, np.uint8)
-    index_of_id[[entry.id for entry in card.classes]] = range(card.num_classes)
+    scoring = Scoring(card.classes, void_ids=void_ids, with_boundary=False)
     truth_of = {header_stamp_ns(message.data): message for message in truth}
     shown = _evenly(sorted(recording.latency_ms), _SHEET_ROWS)
-    matrix = np.zeros((card.num_classes, card.num_classes + 1), np.int64)
-    rows, scored = [], 0
-    for stamp in sorted(recording.latency_ms):
+    rows = []
+    for stamp, latency_ms in sorted(recording.latency_ms.items()):
         prediction = bag.decode_labels(recording.outputs[LABEL_MASK][stamp])
         labels = bag.decode_labels(truth_of[stamp]) if stamp in truth_of else None
-        if labels is not None:
-            strange = sorted(set(np.unique(labels)) - {entry.id for entry in card.classes} - {255})
-            if strange:
-                raise ValueError(f'the truth has ids {strange} that {card.name} does not know')
-            matrix += confusion_matrix(
-                index_of_id[labels], index_of_id[prediction], card.num_classes
-            )
-            scored += 1
+        scoring.add(str(stamp), prediction, truth_hw=labels, latency_ms=latency_ms)
         if stamp in shown:
             overlay = recording.outputs[OVERLAY].get(stamp)
             rows.append(
                 [
-                    _rgb(bag, recording.sent[stamp]),
+                    to_rgb(bag.decode_image(recording.sent[stamp])),
                     colorize(labels, colors) if labels is not None else None,
                     colorize(prediction, colors),
-                    _rgb(bag, overlay) if overlay else None,
+                    to_rgb(bag.decode_image(overlay)) if overlay else None,
                 ]
             )
     if rows:
@@ -141,40 +141,26 @@ def _summarize(
             'dropped': recording.dropped,
         },
         'rate': round(recording.rate, 3),
-        'latency_ms': _percentiles(list(recording.latency_ms.values())),
+        'latency_ms': {
+            name: round(value, 2) for name, value in percentiles(scoring.latencies_ms).items()
+        },
     }
-    if scored:
-        scores = scores_from_confusion(matrix)
+    if truth and scoring.frames:
+        scoring.demand_scores()
+        scores = scoring.scores
         names = [entry.name for entry in card.classes]
-        summary['scored'] = scored
-        summary['iou'] = {
-            name: None if np.isnan(iou) else round(float(iou), 4)
-            for name, iou in zip(names, scores.iou, strict=True)
-        }
-        summary['miou'] = round(scores.mean_iou, 4)
-        summary['pixel_accuracy'] = round(scores.pixel_accuracy, 4)
+        summary['scored'] = scoring.scored
+        summary['skipped'] = scoring.skips.to_json()
+        summary['iou'] = plain(dict(zip(names, scores.iou, strict=True)))
+        summary['miou'] = plain(scores.mean_iou)
+        summary['pixel_accuracy'] = plain(scores.pixel_accuracy)
     return summary
-
-
-def _rgb(bag: Bag, message: BagMessage) -> np.ndarray:
-    import cv2
-
-    image = bag.decode_image(message)
-    return image.pixels if image.order == 'rgb' else cv2.cvtColor(image.pixels, cv2.COLOR_BGR2RGB)
 
 
 def _evenly(items: list[int], count: int) -> set[int]:
     if len(items) <= count:
         return set(items)
     return {items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)}
-
-
-def _percentiles(values: list[float]) -> dict[str, float]:
-    import numpy as np
-
-    if not values:
-        return {}
-    return {f'p{p}': round(float(np.percentile(values, p)), 2) for p in (50, 95, 99)}
 
 
 def _table(summary: dict[str, Any]) -> str:
@@ -186,6 +172,9 @@ def _table(summary: dict[str, Any]) -> str:
             lines.append(f'{name:<14} {"absent" if iou is None else f"{iou:.4f}":>7}')
         lines += ['-' * 22, f'{"mIoU":<14} {summary["miou"]:.4f}']
         lines.append(f'{"pixel accuracy":<14} {summary["pixel_accuracy"]:.4f}\n')
+        if count := summary['skipped']['count']:
+            reasons = '; '.join(entry['reason'] for entry in summary['skipped']['reasons'])
+            lines.append(f'{count} frames were not scored: {reasons}\n')
     else:
         lines.append('no truth in this bag: nothing to score\n')
     lines.append(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 _POLL_S = 0.02
+_SETTLE_S = 0.5
 
 
 def message_class(type_name: str) -> type:
@@ -130,10 +131,17 @@ class BagPlayer:
         return count
 
     def wait_for_subscribers(self, timeout_s: float, stop: threading.Event) -> None:
-        """Wait until every topic has a subscriber: what goes out before that is lost."""
+        """Wait until every topic has a subscriber and no more come: what goes out before is lost.
+
+        A publisher sees a subscriber a little before it is seen by it, hence the time to settle.
+        """
         deadline = time.monotonic() + timeout_s
+        counts, since = [0], time.monotonic()
         while time.monotonic() < deadline and not stop.wait(_POLL_S):
-            if all(each.get_subscription_count() for each in self.publishers.values()):
+            found = [each.get_subscription_count() for each in self.publishers.values()]
+            if found != counts:
+                counts, since = found, time.monotonic()
+            elif all(found) and time.monotonic() - since > _SETTLE_S:
                 break
 
     def wait_for_delivery(self, stop: threading.Event, timeout_s: float = 2.0) -> None:

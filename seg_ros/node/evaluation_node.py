@@ -133,6 +133,9 @@ class EvaluationNode(Node):
 
     def _begin(self, classes: Sequence[ClassInfo]) -> None:
         config = self.config
+        latency_from = config.latency_from
+        if latency_from == 'auto' and self.get_parameter('use_sim_time').value:
+            latency_from = 'arrival'  # a simulated clock moves in steps of a whole inference
         scoring = Scoring(
             classes,
             void_ids=[value for value in config.void_ids if value != 255],
@@ -142,7 +145,7 @@ class EvaluationNode(Node):
             scoring,
             ('truth', 'label_mask'),
             drop_after_s=config.drop_after_s,
-            latency_from=cast('LatencyFrom', config.latency_from),
+            latency_from=cast('LatencyFrom', latency_from),
         )
 
     def _take_diagnostics(self, message: DiagnosticArray) -> None:
