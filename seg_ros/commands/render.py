@@ -1,4 +1,4 @@
-"""Render labelled RoboCup scenes into a folder of images.
+"""Render labelled RoboCup scenes into a folder of images, or a walk over a pitch into a bag.
 
 The folder gets images/, labels/ (PNG of class ids) and classes.yaml, as the data set `folder`
 reads them. The same seed gives the same bytes, whatever the number of workers.
@@ -27,15 +27,18 @@ _dataset: RobocupScenes | None = None  # of a worker process
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``render``."""
-    parser.add_argument('--out', type=Path, required=True, help='new or empty folder')
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument('--out', type=Path, help='folder to write images into; new or empty')
+    target.add_argument('--bag', type=Path, help='rosbag2 to write a walk into; must not exist')
     parser.add_argument('--count', type=int, default=100, help='number of images')
     parser.add_argument('--seed', type=int, default=0, help='of the scenes, 0 or above')
     parser.add_argument('--size', default='640x480', help='WIDTHxHEIGHT in pixels')
-    parser.add_argument('--split', default='train', help='train, val or test scenes')
+    parser.add_argument('--split', default='train', help='train, val or test scenes (with --out)')
     parser.add_argument('--backgrounds', type=Path, help='folder of your own photos of halls')
     parser.add_argument('--classes', type=int, default=4, choices=(4, 6), help='6: goal, robot')
     parser.add_argument('--format', default='jpg', choices=('jpg', 'png'), help='of the images')
-    parser.add_argument('--workers', type=int, default=1, help='processes')
+    parser.add_argument('--workers', type=int, default=1, help='processes (with --out)')
+    parser.add_argument('--rate', type=float, default=10.0, help='frames per second (with --bag)')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -45,6 +48,20 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f'--count {args.count}: allowed are 1 to {MAX_COUNT}')
     if not 1 <= args.workers <= MAX_WORKERS:
         raise ValueError(f'--workers {args.workers}: allowed are 1 to {MAX_WORKERS}')
+    if args.bag:
+        from seg_ros.scenes.sample_bag import write_walk
+
+        write_walk(
+            args.bag,
+            count=args.count,
+            rate_hz=args.rate,
+            seed=args.seed,
+            width_px=width,
+            height_px=height,
+            num_classes=args.classes,
+        )
+        print(f'{args.count} frames at {args.rate:g} Hz: {args.bag}')
+        return 0
     from seg_ros.datasets.robocup_scenes import RobocupScenes
 
     start = time.perf_counter()

@@ -133,8 +133,10 @@ def board(
     axes = turn(yaw) @ np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
     shade = float(rng.uniform(0.5, 1.0))
     color: Color = (shade, shade, shade)
-    if rng.random() < 0.35:
-        r, g, b = rng.uniform(0.1, 1.0, 3).tolist()
+    if rng.random() < 0.3:
+        muted = rng.uniform(0.1, 1.0, 3)
+        muted += float(rng.uniform(0.2, 0.9)) * (muted.mean() - muted)
+        r, g, b = muted.tolist()
         color = (r, g, b)
     texture = '' if plain else f'board_{int(rng.integers(NUM_BOARDS))}'
     middle = np.array([foot[0], foot[1], lift + height / 2])

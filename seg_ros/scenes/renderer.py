@@ -79,7 +79,7 @@ class SceneRenderer:
             ids = cv2.remap(
                 ids.astype(np.float32), source, None, cv2.INTER_NEAREST, borderValue=_BEYOND_ID
             ).astype(np.int32)
-            ids[np.abs(tangents).max(axis=2) > MAX_VIEW_TAN] = _BEYOND_ID
+            ids[np.maximum(*np.moveaxis(np.abs(tangents), 2, 0)) > MAX_VIEW_TAN] = _BEYOND_ID
         light = picture.astype(np.float32)
         light *= np.float32(1 / 255)
         light[ids == _BEYOND_ID] = 0

@@ -168,11 +168,11 @@ def random_camera(rng: np.random.Generator, pitch: Pitch, width_px: int, height_
 def random_carpet(rng: np.random.Generator, pitch: Pitch) -> Carpet:
     """Grass of any green, and its paint."""
     pick = rng.random()
-    hue = float(rng.uniform(75, 125)) if pick < 0.7 else float(rng.uniform(125, 168))
+    hue = float(rng.uniform(75, 125)) if pick < 0.7 else float(rng.uniform(125, 158))
     if pick > 0.94:
         hue = float(rng.uniform(55, 75))  # dry, brownish
-    saturation = float(rng.beta(4, 2.2)) * 0.85 + 0.12
-    value = float(rng.uniform(0.16, 0.72))
+    saturation = float(rng.beta(4, 2.2)) * 0.8 + 0.14
+    value = float(rng.uniform(0.16, 0.66))
     if hue < 75:
         saturation *= 0.5
     smooth = rng.random() < 0.3  # felt rather than grass
@@ -217,9 +217,9 @@ def random_lights(
 ) -> tuple[tuple[Light, ...], Sunlight | None]:
     """Hall lamps, or a low sun, and patches of light from windows."""
     kind = rng.random()
-    ambient = float(rng.uniform(0.3, 0.6))
+    ambient = float(rng.uniform(0.35, 0.65))
     if kind < 0.25:
-        ambient = float(rng.uniform(0.15, 0.35))
+        ambient = float(rng.uniform(0.25, 0.45))
     tint = np.clip(rng.normal(1, 0.06, 3), 0.85, 1.15)
     budget = 1.0 - ambient
     count = 1 if kind < 0.25 else int(rng.integers(2, 4))
@@ -227,11 +227,17 @@ def random_lights(
     lights = []
     for index, share in enumerate(shares):
         low = kind < 0.25
-        flat = rng.normal(0, 1, 2) * (1.2 if low else 0.45)
+        flat = np.clip(rng.normal(0, 1, 2) * (1.0 if low else 0.45), -1.3, 1.3)
         direction = np.array([flat[0], flat[1], -1.0])
         r, g, b = (share * tint / -direction[2] * np.linalg.norm(direction)).tolist()
         a = np.clip(ambient * tint, 0, 1).tolist() if index == 0 else (0.0, 0.0, 0.0)
         lights.append(Light(direction, (r, g, b), (a[0], a[1], a[2]), index == 0))
+    # Light that comes back from walls and ground; it hardly reaches the ground itself.
+    level = rng.normal(0, 1, 2)
+    fill = (float(rng.uniform(0.1, 0.35)) * tint).tolist()
+    sideways = np.array([level[0], level[1], -0.05])
+    lights.append(Light(sideways, (fill[0], fill[1], fill[2])))
+    lights.append(Light(sideways * (-0.8, -0.8, 1), (fill[0], fill[1], fill[2])))
     sunlight = None
     if rng.random() < 0.16:
         heading = float(rng.uniform(0, np.pi))
@@ -405,12 +411,18 @@ def spot_in_view(rng: np.random.Generator, camera: Camera, near: float) -> np.nd
 
 
 def _clear_of_lens(parts: list[Part], camera: Camera) -> list[Part]:
-    """Leave out what would cover the lens."""
-    return [
-        part
-        for part in parts
-        if np.linalg.norm(part.position - camera.position) > min(max(part.size), 0.4) + 0.12
-    ]
+    """Leave out what would cover the lens or lies behind it."""
+    forward = camera.rotation[:, 2]
+    kept = []
+    for part in parts:
+        offset = part.position - camera.position
+        reach = max(part.size)
+        # What is well behind the camera can neither be seen nor throw its shadow into view.
+        if float(offset @ forward) < -reach - 1.5:
+            continue
+        if float(offset @ offset) ** 0.5 > min(reach, 0.4) + 0.12:
+            kept.append(part)
+    return kept
 
 
 def _from_hsv(hue_deg: float, saturation: float, value: float) -> tuple[float, float, float]:

@@ -176,21 +176,23 @@ def _roll_shutter(
 def _tone(light: np.ndarray, sensor: Sensor) -> np.ndarray:
     """Saturation, then clipping, gamma and contrast through one table; float32 0 to 255."""
     if sensor.saturation != 1:
-        grey = light.mean(axis=2, keepdims=True)
+        grey = cv2.cvtColor(light, cv2.COLOR_RGB2GRAY)[..., None]
         light = grey + np.float32(sensor.saturation) * (light - grey)
     values = np.linspace(0, 1, 1024) ** sensor.gamma
     values = np.clip((values - 0.5) * sensor.contrast + 0.5, 0, 1) * 255
     index = np.clip(light, 0, 1)
     index *= 1023
-    return values.astype(np.float32)[index.astype(np.uint16)]
+    return np.take(values.astype(np.float32), index.astype(np.uint16), mode='clip')
 
 
 def _read_out(picture: np.ndarray, sensor: Sensor, rng: np.random.Generator) -> np.ndarray:
     if sensor.shot_noise > 0 or sensor.read_noise > 0:
         # One tile of noise, rolled for each channel, costs a tenth of drawing every value.
         noise = rng.standard_normal((picture.shape[0] + 31, picture.shape[1] + 17), np.float32)
-        level = picture.mean(axis=2) * np.float32(1 / 255)
-        spread = 255 * np.sqrt(sensor.read_noise**2 + sensor.shot_noise**2 * level)
+        level = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) * np.float32(1 / 255)
+        spread = 255 * np.sqrt(
+            np.float32(sensor.read_noise**2) + np.float32(sensor.shot_noise**2) * level
+        )
         for channel, (row, column) in enumerate(((0, 0), (31, 5), (13, 17))):
             window = noise[row : row + picture.shape[0], column : column + picture.shape[1]]
             picture[..., channel] += spread * window

@@ -128,7 +128,7 @@ class Stage:
         self._context.make_current()
         self._place(parts)
         self._aim(view)
-        self._light(lights)
+        self._light(lights, view)
         flags = mujoco.mjtRndFlag
         area = mujoco.MjrRect(0, 0, view.width_px, view.height_px)
         picture = np.empty((view.height_px, view.width_px, 3), np.uint8)
@@ -145,7 +145,7 @@ class Stage:
     def _place(self, parts: Sequence[Part]) -> None:
         mujoco, scene = self._mujoco, self._scene
         solid = int(mujoco.mjtCatBit.mjCAT_DYNAMIC)
-        decor = int(mujoco.mjtCatBit.mjCAT_DECOR)
+        decor = int(mujoco.mjtCatBit.mjCAT_DECOR)  # throws no shadow
         ground = scene.geoms[0]
         grey = np.array([GROUND_GREY] * 3 + [1], np.float32)
         plane = int(mujoco.mjtGeom.mjGEOM_PLANE)
@@ -183,10 +183,13 @@ class Stage:
             camera.frustum_center = 0.0
             camera.frustum_width = near * view.width_px / 2 / view.focal_px
 
-    def _light(self, lights: Sequence[Light]) -> None:
+    def _light(self, lights: Sequence[Light], view: View) -> None:
+        # Shadows are drawn within some metres of the point that the light is aimed at.
+        centre = view.position + 2.5 * view.rotation[:, 2]
+        centre[2] = 0.0
         self._scene.nlight = len(lights)
         for slot, light in zip(self._scene.lights, lights, strict=False):
-            slot.pos = -12.0 * light.direction / np.linalg.norm(light.direction)
+            slot.pos = centre - 12.0 * light.direction / np.linalg.norm(light.direction)
             slot.dir = light.direction / np.linalg.norm(light.direction)
             slot.type = int(self._mujoco.mjtLightType.mjLIGHT_DIRECTIONAL)
             slot.id, slot.texid, slot.headlight = 0, -1, 0
@@ -217,8 +220,8 @@ def _describe(textures: dict[str, np.ndarray]) -> str:
     return f"""
     <mujoco>
       <visual>
-        <quality shadowsize="2048" offsamples="0" numslices="24" numstacks="12"/>
-        <map shadowclip="1.0" shadowscale="0.6" znear="0.002" zfar="10"/>
+        <quality shadowsize="2048" offsamples="0" numslices="20" numstacks="12"/>
+        <map shadowclip="0.8" znear="0.002" zfar="10"/>
         <global offwidth="{MAX_SIDE_PX}" offheight="{MAX_SIDE_PX}"/>
       </visual>
       <statistic extent="8" center="0 0 0"/>

@@ -86,6 +86,7 @@ def painted_panorama(rng: np.random.Generator) -> np.ndarray:
     _wall(room, far, rng, wall)
     if rng.random() < 0.6:
         _crowd(room, rng)
+    room = cv2.GaussianBlur(room, (0, 0), float(rng.uniform(0.6, 1.6)))
     room *= 1 + 0.05 * np.tile(noise_tile(8, 512, 30), (1, 3))[:HEIGHT_PX, :WIDTH_PX, None]
     return room
 
@@ -143,6 +144,7 @@ def _wall(room: np.ndarray, far: int, rng: np.random.Generator, wall: float) -> 
         x, w = int(rng.integers(WIDTH_PX)), int(rng.integers(5, 110))
         y, h = int(rng.integers(far, max(floor, far + 1))), int(rng.integers(5, 90))
         shade = rng.uniform(0, 1, 3)
+        shade += float(rng.uniform(0.3, 1.0)) * (shade.mean() - shade)  # mostly muted
         if rng.random() < 0.6:
             shade[:] = np.clip(wall + rng.normal(0, 0.25), 0, 1.1)
         if rng.random() < 0.15:  # a window
@@ -164,12 +166,23 @@ def _crowd(room: np.ndarray, rng: np.random.Generator) -> None:
     base = float(rng.uniform(-0.12, 0.12))
     for _ in range(int(rng.integers(10, 120))):
         x, foot = int(rng.integers(WIDTH_PX)), _row(base - float(rng.uniform(0, 0.1)))
-        tall = int(rng.integers(22, 60))
-        wide = max(4, tall // 4)
-        shirt = rng.uniform(0, 0.35 if dark else 1, 3).tolist()
-        legs = rng.uniform(0, 0.4, 3).tolist()
-        skin = (np.array([0.8, 0.6, 0.5]) * rng.uniform(0.5, 1.1)).tolist()
-        hip, neck = foot - tall // 2, foot - int(tall * 0.86)
-        cv2.rectangle(room, (x - wide // 2, hip), (x + wide // 2, foot), legs, -1)
-        cv2.ellipse(room, ((x, (hip + neck) // 2), (wide * 1.3, tall * 0.45), 0.0), shirt, -1)
-        cv2.ellipse(room, ((x, neck - tall // 14), (tall * 0.13, tall * 0.17), 0.0), skin, -1)
+        tall = int(rng.integers(20, 56))
+        wide = max(4, int(tall * 0.24))
+        shade = rng.uniform(0, 0.3 if dark or rng.random() < 0.5 else 0.9, 3)
+        shirt = (shade + 0.7 * (shade.mean() - shade)).tolist()
+        legs = [float(rng.uniform(0.02, 0.3))] * 3
+        skin = (np.array([0.75, 0.57, 0.48]) * rng.uniform(0.4, 1.05)).tolist()
+        hair = [float(rng.uniform(0.02, 0.3))] * 3
+        hip, neck = foot - tall // 2, foot - int(tall * 0.84)
+        gap = max(1, wide // 8)
+        cv2.rectangle(room, (x - wide // 2, hip), (x - gap, foot), legs, -1)
+        cv2.rectangle(room, (x + gap, hip), (x + wide // 2, foot), legs, -1)
+        cv2.ellipse(room, ((x, (hip + neck) // 2), (wide * 1.15, tall * 0.42), 0.0), shirt, -1)
+        for side in (-1, 1):
+            hand = (x + side * int(wide * rng.uniform(0.4, 1.1)), hip - int(rng.integers(9)))
+            cv2.line(
+                room, (x + side * wide // 2, neck + tall // 12), hand, shirt, max(1, wide // 4)
+            )
+        head = (x, neck - tall // 16)
+        cv2.ellipse(room, (head, (tall * 0.11, tall * 0.15), 0.0), skin, -1)
+        cv2.ellipse(room, ((x, head[1] - tall // 26), (tall * 0.12, tall * 0.1), 0.0), hair, -1)

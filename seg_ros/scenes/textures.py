@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import cv2
 import numpy as np
@@ -15,7 +15,7 @@ NUM_CLOTHS = 4
 _GOLDEN = (1 + 5**0.5) / 2
 
 
-@lru_cache(maxsize=8)
+@cache
 def noise_tile(seed: int, size_px: int, wavelength_px: float, stretch: float = 1.0) -> np.ndarray:
     """Smooth noise that continues over its edges.
 
