@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import signal
 import sys
@@ -46,6 +48,16 @@ def stop_on_signals() -> threading.Event:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     return stop
+
+
+def release_free_memory() -> None:
+    """Give what loading a model left behind back to the system; glibc would keep it.
+
+    Measured with a mini-UNet: 44 MB with OpenVINO, 120 MB with ONNX Runtime. Other C libraries
+    have no such call and are left alone.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL('libc.so.6').malloc_trim(0)
 
 
 def spin(build_node: Callable[[], Node], ros_arguments: list[str]) -> int:

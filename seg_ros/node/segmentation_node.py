@@ -21,6 +21,7 @@ from seg_ros.node.config import COMPRESSED, NodeConfig
 from seg_ros.node.mailbox import Mailbox
 from seg_ros.node.outputs import ClassTopics, Outputs
 from seg_ros.node.parameters import changed_config, declare_parameters
+from seg_ros.node.runtime import release_free_memory
 from seg_ros.node.status import Status
 from seg_ros.segmenter import Segmenter, load
 
@@ -67,6 +68,7 @@ class SegmentationNode(LifecycleNode):
         try:
             segmenter = load(config.model, backend=config.backend, num_threads=config.num_threads)
             segmenter.warm_up()
+            release_free_memory()
         except (ValueError, FileNotFoundError) as error:
             self.get_logger().error(f'model {config.model!r} cannot be used: {error}')
             return _FAILURE
