@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -269,13 +269,26 @@ def recipe_path(name: str) -> Path:
     raise FileNotFoundError(f'no recipe {name!r}; give a path or one of: {", ".join(known)}')
 
 
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that takes 1e-3 for a number, as YAML 1.2 does."""
+
+
+_Loader.add_implicit_resolver(
+    'tag:yaml.org,2002:float', re.compile(r'[-+]?\d+(\.\d*)?[eE][-+]?\d+$'), list('-+0123456789')
+)
+
+
+def _load_yaml(text: str) -> Any:
+    return yaml.load(text, Loader=_Loader)  # noqa: S506 (derived from SafeLoader)
+
+
 def _load_mapping(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f'recipe {path} does not exist')
     if path.stat().st_size > MAX_RECIPE_BYTES:
         raise ValueError(f'{path} has more than {MAX_RECIPE_BYTES} bytes')
     try:
-        raw = yaml.safe_load(path.read_text(encoding='utf-8'))
+        raw = _load_yaml(path.read_text(encoding='utf-8'))
     except yaml.YAMLError as error:
         raise ValueError(f'{path} is no YAML: {error}') from error
     if not isinstance(raw, dict):
@@ -288,12 +301,9 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     if not separator or not key:
         raise ValueError(f'override {override!r}: write key=value, such as optimizer.name=sgd')
     try:
-        value = yaml.safe_load(text) if text else ''
+        value = _load_yaml(text) if text else ''
     except yaml.YAMLError as error:
         raise ValueError(f'override {override!r}: the value is no YAML: {error}') from error
-    if isinstance(value, str):  # YAML 1.1 takes 1e-3 for text
-        with contextlib.suppress(ValueError):
-            value = float(value)
     *parents, last = key.split('.')
     place: Any = raw
     for part in parents:

@@ -20,6 +20,9 @@ CLASSES = [
 ]
 
 
+STAGES = '[{epochs: 2, batch_size: 4, scale: 0.5, frozen: encoder}, {epochs: 2, batch_size: 4}]'
+
+
 def write_folder(folder, count=10, size_hw=(36, 48), splits=('train', 'val')):
     """A learnable data set: colours tell the class, sizes differ, some pixels are void."""
     rng = np.random.default_rng(0)
@@ -62,8 +65,7 @@ def tiny_settings(data_folder):
         'model_dir=',
         'device=cpu',
         'ema_decay=0.9',
-        'stages=[{epochs: 2, batch_size: 4, scale: 0.5, frozen: encoder}, '
-        '{epochs: 2, batch_size: 4}]',
+        f'stages={STAGES}',
     ]
 
 
