@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,7 @@ MIN_SIDE_PX, MAX_SIDE_PX = 64, 1280
 class RobocupScenes:
     """Random scenes; index, seed, split and size decide about every byte of a sample.
 
-    Every process makes its own renderer at its first sample. Processes that load in parallel have
+    Every process starts OpenGL at its first sample. Processes that load in parallel have
     to be started with ``spawn`` when the parent has rendered already, as OpenGL does not survive
     a fork.
 
@@ -38,6 +37,7 @@ class RobocupScenes:
 
     Raises:
         ValueError: If an argument is outside of what is allowed.
+        RuntimeError: At a sample, if the process was forked from one that had rendered.
         FileNotFoundError: If ``folder`` is given and holds no pictures; at the first sample, if
             MuJoCo or EGL is missing.
     """
@@ -67,7 +67,6 @@ class RobocupScenes:
         self._length, self._seed = length, seed
         self._size = (width_px, height_px)
         self._renderer: SceneRenderer | None = None
-        self._process_id = 0
 
     def __len__(self) -> int:
         return self._length
@@ -87,14 +86,8 @@ class RobocupScenes:
         return {**self.__dict__, '_renderer': None}
 
     def _ready_renderer(self) -> SceneRenderer:
-        if self._renderer is not None and self._process_id != os.getpid():
-            raise RuntimeError(
-                'the renderer was made before this process was forked; start loading processes '
-                "with multiprocessing_context='spawn'"
-            )
         if self._renderer is None:
             from seg_ros.scenes.renderer import SceneRenderer  # noqa: PLC0415 - starts OpenGL
 
             self._renderer = SceneRenderer(len(self.classes))
-            self._process_id = os.getpid()
         return self._renderer

@@ -19,7 +19,7 @@ from seg_ros.scenes.stage import (
     GROUND_ID,
     MAX_SIDE_PX,
     NOTHING_ID,
-    Stage,
+    shared_stage,
 )
 from seg_ros.scenes.surroundings import look_up
 
@@ -45,12 +45,12 @@ class Seen:
 
 
 class SceneRenderer:
-    """Renders scenes; one per process."""
+    """Renders scenes; all of a process share one stage."""
 
     def __init__(self, num_classes: int = 4) -> None:
         scene_classes(num_classes)
         self._num_classes = num_classes
-        self._stage = Stage()
+        shared_stage()
 
     def render(self, scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Take a picture of a scene.
@@ -71,7 +71,7 @@ class SceneRenderer:
         camera = scene.camera
         tangents = camera.tangents()
         view = covering_view(camera, tangents, MAX_SIDE_PX)
-        picture, ids = self._stage.draw(scene.parts, scene.lights, view)
+        picture, ids = shared_stage().draw(scene.parts, scene.lights, view)
         if not camera.is_pinhole:
             middle = np.array([(view.width_px - 1) / 2, (view.height_px - 1) / 2], np.float32)
             source = tangents * np.float32(view.focal_px) + middle

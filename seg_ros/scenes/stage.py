@@ -72,8 +72,31 @@ def load_mujoco() -> Any:
     return mujoco
 
 
+_shared: tuple[int, Stage] | None = None
+
+
+def shared_stage() -> Stage:
+    """The stage of this process, made at the first call.
+
+    There is one only: MuJoCo frees the resources of a second in whatever context is current.
+
+    Raises:
+        FileNotFoundError: If MuJoCo or EGL is not installed.
+        RuntimeError: If this process was forked from one that had a stage already.
+    """
+    global _shared  # noqa: PLW0603 - OpenGL contexts belong to the process
+    if _shared is None:
+        _shared = (os.getpid(), Stage())
+    if _shared[0] != os.getpid():
+        raise RuntimeError(
+            'this process was forked from one that had rendered; OpenGL does not survive that, '
+            "start it with multiprocessing_context='spawn'"
+        )
+    return _shared[1]
+
+
 class Stage:
-    """An OpenGL context with the textures; one per process, used by the thread that made it."""
+    """An OpenGL context with the textures; see ``shared_stage``."""
 
     def __init__(self) -> None:
         self._mujoco = mujoco = load_mujoco()

@@ -15,9 +15,10 @@ from seg_ros.scenes.figures import (
     random_robot,
     walking,
 )
+from seg_ros.scenes.hall import random_hall
 from seg_ros.scenes.parts import Part, tilt, turn
 from seg_ros.scenes.props import goal, random_ball
-from seg_ros.scenes.scene import Scene, random_carpet, random_floor, random_hall, random_lights
+from seg_ros.scenes.scene import Scene, random_carpet, random_floor, random_lights
 from seg_ros.scenes.sensor import Sensor
 from seg_ros.scenes.surroundings import painted_panorama
 
