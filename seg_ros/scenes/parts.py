@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -45,11 +46,13 @@ class Part:
 
 def axes_along(direction: np.ndarray) -> np.ndarray:
     """Rotation whose z axis runs along ``direction`` and whose y axis stays level if it can."""
-    z = direction / max(float(np.linalg.norm(direction)), 1e-9)
-    level = np.array([-z[1], z[0], 0.0])
-    length = float(np.hypot(z[0], z[1]))
-    y = level / length if length > 1e-4 else np.array([0.0, 1.0, 0.0])
-    return np.stack([np.cross(y, z), y, z], axis=1)
+    dx, dy, dz = direction.tolist()
+    length = max(math.sqrt(dx * dx + dy * dy + dz * dz), 1e-9)
+    zx, zy, zz = dx / length, dy / length, dz / length
+    flat = math.hypot(zx, zy)
+    yx, yy = (-zy / flat, zx / flat) if flat > 1e-4 else (0.0, 1.0)
+    # x = y cross z, written out: thousands of limbs a second come through here
+    return np.array([[yy * zz, yx, zx], [-yx * zz, yy, zy], [yx * zy - yy * zx, 0.0, zz]])
 
 
 def limb(
