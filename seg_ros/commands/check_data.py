@@ -30,7 +30,11 @@ def run(args: argparse.Namespace) -> int:
     path = recipe_path(args.config) if args.config else None
     config = load_train_config(path, args.overrides)
     stores = open_stores(build_split(config))
-    survey = survey_splits(stores, max_images=config.check_images)
+    survey = survey_splits(
+        stores,
+        max_images=config.check_images,
+        allow_overlap=config.split.allow_overlap,
+    )
     print(survey.to_text())
     if args.json is not None:
         write_json(args.json, survey.to_mapping())

@@ -51,6 +51,9 @@ class SplitConfig:
         0.15, 'Share for validation (random, blocked)', bounds=(0.001, 0.9)
     )
     block: int = param(30, 'Neighbouring frames per block (blocked)', bounds=(1, 1_000_000))
+    allow_overlap: bool = param(
+        False, 'Accept the same image on both sides, to overfit on purpose'
+    )
     gap: int = param(0, 'Frames left out on each side of a block (blocked)', bounds=(0, 10_000))
 
     def __post_init__(self) -> None:

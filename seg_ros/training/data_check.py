@@ -100,7 +100,11 @@ class Survey:
 
 
 def survey_splits(
-    stores: Mapping[str, ImageStore], *, keep: bool = False, max_images: int = 0
+    stores: Mapping[str, ImageStore],
+    *,
+    keep: bool = False,
+    max_images: int = 0,
+    allow_overlap: bool = False,
 ) -> Survey:
     """Read the samples of every split.
 
@@ -108,6 +112,7 @@ def survey_splits(
         stores: The splits by name.
         keep: Keep the decoded samples in their stores, as far as the memory allows.
         max_images: Samples read per split, evenly spaced, for data without end; 0 for all.
+        allow_overlap: Whether the same image in two splits is a warning only.
 
     Returns:
         What was found; nothing raises for a broken file, it is a problem of the survey.
@@ -127,7 +132,8 @@ def survey_splits(
             positions=range(0, len(store), step),
             keep=keep and step == 1 and _fits_memory(store, survey),
         )
-    _report_duplicates(digests, thumbnails, survey)
+    _report_duplicates(digests, survey.warnings if allow_overlap else survey.problems, survey)
+    _report_neighbours(thumbnails, survey)
     _report_empty_classes(survey)
     survey.problems = _shorten(survey.problems, 'problems')
     survey.warnings = _shorten(survey.warnings, 'warnings')
@@ -206,20 +212,23 @@ def _count(sample: Sample, table: np.ndarray, found: SplitSurvey) -> None:
 
 
 def _report_duplicates(
-    digests: dict[bytes, list[tuple[str, str]]],
-    thumbnails: dict[str, list[tuple[str, np.ndarray]]],
-    survey: Survey,
+    digests: dict[bytes, list[tuple[str, str]]], overlap: list[str], survey: Survey
 ) -> None:
     for where in digests.values():
         splits = {split for split, _ in where}
         names = ', '.join(f'{split}/{name}' for split, name in where[:4])
         if len(splits) > 1:
-            survey.problems.append(
+            overlap.append(
                 f'the same image is in several splits: {names}. Remove it from one of them, or '
                 'the score is that of images that were learned'
             )
         elif len(where) > 1:
             survey.warnings.append(f'the same image comes {len(where)} times: {names}')
+
+
+def _report_neighbours(
+    thumbnails: dict[str, list[tuple[str, np.ndarray]]], survey: Survey
+) -> None:
     if not {'train', 'val'} <= thumbnails.keys():
         return
     train = np.stack([small for _, small in thumbnails['train']])

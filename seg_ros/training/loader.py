@@ -14,7 +14,12 @@ from torch.utils.data import Dataset as TorchDataset
 
 from seg_ros.datasets.sample import Dataset
 from seg_ros.model_card import VOID_ID, ClassInfo
-from seg_ros.training.augment import Augmentation, apply_geometry
+from seg_ros.training.augment import (
+    Augmentation,
+    Geometry,
+    apply_geometry,
+    apply_geometry_to_batch,
+)
 
 
 class Batch(NamedTuple):
@@ -49,6 +54,9 @@ class ImageStore:
     Args:
         dataset: Where they come from.
         indices: Which of its samples.
+
+    Attributes:
+        stacked: (count, 3, H, W) and (count, H, W) after ``move_to``, if all have one size.
     """
 
     def __init__(self, dataset: Dataset, indices: Sequence[int]) -> None:
@@ -56,6 +64,7 @@ class ImageStore:
         self.indices = list(indices)
         self._table = channel_table(dataset.classes)
         self._kept: dict[int, tuple[Tensor, Tensor]] = {}
+        self.stacked: tuple[Tensor, Tensor] | None = None
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -83,7 +92,15 @@ class ImageStore:
         self._kept[position] = self._to_tensors(image_hwc, labels_hw)
 
     def move_to(self, device: torch.device) -> None:
-        """Move what is kept to a device."""
+        """Move what is kept to a device, as one tensor where all images have one size."""
+        sizes = {image.shape for image, _ in self._kept.values()}
+        if len(self._kept) == len(self) and len(sizes) == 1:
+            order = range(len(self))
+            images = torch.stack([self._kept[i][0] for i in order]).to(device)
+            labels = torch.stack([self._kept[i][1] for i in order]).to(device)
+            self.stacked = images, labels
+            self._kept = {i: (images[i], labels[i]) for i in order}
+            return
         self._kept = {
             key: (image.to(device), labels.to(device))
             for key, (image, labels) in self._kept.items()
@@ -94,6 +111,12 @@ class ImageStore:
             torch.from_numpy(np.ascontiguousarray(image_hwc)).permute(2, 0, 1),
             torch.from_numpy(self._table[labels_hw]),
         )
+
+
+class _Drawn(NamedTuple):
+    geometry: Geometry
+    photometry: Tensor
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -107,23 +130,43 @@ class _AugmentedSamples:
     seed: int
 
     def __getitem__(self, key: tuple[int, int]) -> Batch:
-        epoch, position = key
-        image, labels = self.store[position]
-        # Drawn from the sample's own seed: the same in any process and after any resume.
-        state = np.random.SeedSequence([self.seed, epoch, position]).generate_state(1, np.uint64)
-        seed = int(state[0] >> 1)
-        generator = torch.Generator().manual_seed(seed)
-        geometry = self.augmentation.draw_geometry(
-            generator, (image.shape[1], image.shape[2]), self.window_hw
-        )
-        image, labels = apply_geometry(image, labels, geometry, self.window_hw, self.padding)
+        image, labels = self.store[key[1]]
+        drawn = self._draw(key, (image.shape[1], image.shape[2]))
+        image, labels = apply_geometry(image, labels, drawn.geometry, self.window_hw, self.padding)
         return Batch(
             image,
             labels,
-            torch.tensor(geometry.content_hw),
-            self.augmentation.draw_photometry(generator),
-            torch.tensor(seed),
+            torch.tensor(drawn.geometry.content_hw),
+            drawn.photometry,
+            torch.tensor(drawn.seed),
         )
+
+    def read_at_once(self, keys: Sequence[tuple[int, int]]) -> Batch:
+        """A whole batch from the stacked images of the store."""
+        assert self.store.stacked is not None
+        images, labels = self.store.stacked
+        size = (images.shape[2], images.shape[3])
+        drawn = [self._draw(key, size) for key in keys]
+        geometries = [each.geometry for each in drawn]
+        chosen = torch.tensor([position for _, position in keys], device=images.device)
+        image, ids = apply_geometry_to_batch(
+            images[chosen], labels[chosen], geometries, self.window_hw, self.padding
+        )
+        return Batch(
+            image,
+            ids,
+            torch.tensor([geometry.content_hw for geometry in geometries]),
+            torch.stack([each.photometry for each in drawn]),
+            torch.tensor([each.seed for each in drawn]),
+        )
+
+    def _draw(self, key: tuple[int, int], image_hw: tuple[int, int]) -> _Drawn:
+        # From the sample's own seed: the same in any process and after any resume.
+        state = np.random.SeedSequence([self.seed, *key]).generate_state(1, np.uint64)
+        seed = int(state[0] >> 1)
+        generator = torch.Generator().manual_seed(seed)
+        geometry = self.augmentation.draw_geometry(generator, image_hw, self.window_hw)
+        return _Drawn(geometry, self.augmentation.draw_photometry(generator), seed)
 
 
 class TrainingBatches:
@@ -166,6 +209,8 @@ class TrainingBatches:
 
     def read(self, epoch: int, step: int) -> Iterator[Batch]:
         """Batches from a step of an epoch on, without end."""
+        if self._samples.store.stacked is not None:
+            return map(self._samples.read_at_once, self._keys(epoch, step))
         loader: DataLoader[Batch] = DataLoader(
             cast('TorchDataset[Batch]', self._samples),
             batch_sampler=cast('Iterable[list[int]]', self._keys(epoch, step)),

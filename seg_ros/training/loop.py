@@ -158,7 +158,12 @@ def prepare(
         torch.use_deterministic_algorithms(mode=True)
     split = build_split(config, folder / run_folder.SPLITS_FILE if resume else None)
     stores = open_stores(split)
-    survey = survey_splits(stores, keep=config.cache != 'none', max_images=config.check_images)
+    survey = survey_splits(
+        stores,
+        keep=config.cache != 'none',
+        max_images=config.check_images,
+        allow_overlap=config.split.allow_overlap,
+    )
     if survey.problems:
         listing = '\n  '.join(survey.problems)
         raise ValueError(f'the data must be mended before training:\n  {listing}')

@@ -60,9 +60,8 @@ def build_model(config: TrainConfig, num_classes: int, device: torch.device) -> 
         net = net.to(memory_format=torch.channels_last)
     average = None
     if config.ema_decay:
-        average = AveragedModel(
-            net, multi_avg_fn=_warmed_up_average(config.ema_decay), use_buffers=True
-        )
+        average = AveragedModel(net, use_buffers=True)
+        average.multi_avg_fn = _warmed_up_average(average, config.ema_decay)
         average.requires_grad_(requires_grad=False)
     return Model(net, average, device)
 
@@ -70,11 +69,13 @@ def build_model(config: TrainConfig, num_classes: int, device: torch.device) -> 
 _Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
-def _warmed_up_average(decay: float) -> Callable[[_Tensors, _Tensors, Tensor | int], None]:
+def _warmed_up_average(
+    model: AveragedModel, decay: float
+) -> Callable[[_Tensors, _Tensors, Tensor | int], None]:
     """Moving average that forgets the random start: the decay rises to its value."""
 
     def average(averaged: _Tensors, live: _Tensors, taken: Tensor | int) -> None:
-        n = float(taken)
+        n = float(model.n_averaged)  # stays on the CPU; ``taken`` would be fetched from the GPU
         get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averaged, live, taken)
 
     return average
@@ -159,7 +160,8 @@ class Stage:
         )
         self._mean = torch.tensor(config.mean, device=model.device).view(1, 3, 1, 1)
         self._std = torch.tensor(config.std, device=model.device).view(1, 3, 1, 1)
-        self._padding = (np.round(np.asarray(config.mean) * 255) / 255).astype(np.float32)
+        padding = (np.round(np.asarray(config.mean) * 255) / 255).astype(np.float32)
+        self._padding = torch.from_numpy(padding).to(model.device).view(3, 1, 1)
         runner: nn.Module = model.net
         if config.compile:
             runner = torch.compile(runner)  # type: ignore[assignment]
@@ -226,12 +228,11 @@ class Stage:
         image = batch.image.to(device, non_blocking=True).float().div_(255)
         labels = batch.labels.to(device, non_blocking=True)
         image = apply_photometry(image, batch.photometry, batch.seeds)
-        padding = torch.from_numpy(self._padding).to(device).view(3, 1, 1)
         window = (image.shape[2], image.shape[3])
         for i, (rows, columns) in enumerate(batch.content_hw.tolist()):
             if (rows, columns) != window:
-                image[i, :, rows:] = padding
-                image[i, :, :, columns:] = padding
+                image[i, :, rows:] = self._padding
+                image[i, :, :, columns:] = self._padding
         image = image.sub_(self._mean).div_(self._std)
         if self.config.channels_last:
             image = image.contiguous(memory_format=torch.channels_last)

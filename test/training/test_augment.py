@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from seg_ros.schema import to_mapping
 from seg_ros.training.augment import (
@@ -10,6 +11,7 @@ from seg_ros.training.augment import (
     Augmentation,
     Geometry,
     apply_geometry,
+    apply_geometry_to_batch,
     apply_photometry,
 )
 from seg_ros.training.config import NO_AUGMENTATION, AugmentConfig
@@ -57,6 +59,23 @@ def test_image_and_labels_move_together(axis):
         difference = (framed[0].int() - ids.int()).abs()[ids != 255]
         assert int(difference.max()) <= 3
         assert float(difference.float().mean()) < 1
+
+
+@pytest.mark.parametrize('window', [(96, 128), (48, 40)])
+def test_a_batch_at_once_is_what_its_images_are_alone(window):
+    generator = seeded(0)
+    coarse = torch.rand(6, 3, 12, 16, generator=generator) * 255
+    images = F.interpolate(coarse, scale_factor=10, mode='bilinear').to(torch.uint8)
+    labels = torch.randint(0, 9, (6, 120, 160), generator=generator).to(torch.uint8)
+    drawn = [STRONG.draw_geometry(seeded(s), (120, 160), window) for s in range(6)]
+    assert {g.flip for g in drawn} == {True, False}
+    framed, ids = apply_geometry_to_batch(images, labels, drawn, window, PADDING)
+    for i, geometry in enumerate(drawn):
+        alone, alone_ids = apply_geometry(images[i], labels[i], geometry, window, PADDING)
+        assert torch.equal(ids[i], alone_ids)
+        difference = (framed[i].int() - alone.int()).abs().float()
+        assert float(difference.mean()) < 1.5
+        assert float(difference.max()) < 40
 
 
 def test_labels_are_never_mixed():

@@ -17,6 +17,7 @@ from seg_ros.training.model_folder import load_trained
 from seg_ros.training.phases import Stage, autocast
 from seg_ros.training.validation import Validator
 from test.datasets.conftest import picture
+from test.training.conftest import write_folder
 
 
 def test_a_run_leaves_model_report_and_everything_to_repeat_it(tiny_settings, tmp_path, capsys):
@@ -125,6 +126,23 @@ def test_loading_in_processes_changes_nothing(tiny_config, tmp_path):
         train(tiny_config(*settings), tmp_path / str(i), quiet=True)
         weights.append(load_checkpoint(tmp_path / str(i)).load_tensors('state'))
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+def test_images_of_one_size_on_the_device_are_batched_at_once(tiny_config, tmp_path):
+    folder = write_folder(tmp_path / 'data')
+    for split in ('train', 'val'):
+        for kind in ('images', 'labels'):
+            for path in (folder / kind / split).iterdir():
+                stored = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+                cv2.imwrite(str(path), stored[:36])
+    config = tiny_config(f'data={folder}', 'cache=device')
+    run = train(config, tmp_path / 'run', quiet=True)
+    assert run.stores['train'].stacked is not None
+    assert run.progress.finished
+    before = load_checkpoint(tmp_path / 'run').load_tensors('state')
+    train(config, tmp_path / 'again', quiet=True)
+    again = load_checkpoint(tmp_path / 'again').load_tensors('state')
+    assert all(torch.equal(before[key], again[key]) for key in before)
 
 
 def test_a_target_score_ends_the_run(tiny_config, tmp_path):
