@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import apsw
 from rosbags.highlevel import AnyReader, AnyReaderError
 from rosbags.rosbag2 import ReaderError, StoragePlugin, Writer, WriterError
 from rosbags.serde import SerdeError
@@ -42,11 +43,13 @@ _DAMAGE = (
     AnyReaderError,
     ReaderError,
     TypesysError,
+    apsw.Error,
     sqlite3.Error,
     struct.error,
     zstd.ZstdError,
     AssertionError,
     EOFError,
+    MemoryError,  # a length that was damaged
     OSError,
     KeyError,
     ValueError,
@@ -182,11 +185,11 @@ class Bag:
         self, message: BagMessage, *, max_image_pixels: int = MAX_IMAGE_PIXELS
     ) -> CameraImage:
         """Decode an Image or CompressedImage message; see ``seg_ros.image``."""
-        return decode_image_data(message.data, message.type, max_image_pixels=max_image_pixels)
+        return _to_image(self.deserialize(message), message.type, max_image_pixels)
 
     def decode_labels(self, message: BagMessage) -> np.ndarray:
         """Decode an Image or (PNG) CompressedImage of labels to (H, W) uint8 ids."""
-        return decode_label_data(message.data, message.type)
+        return _to_labels(self.deserialize(message), message.type)
 
     def close(self) -> None:
         """Release the files."""
@@ -267,10 +270,7 @@ def decode_image_data(
     Raises:
         ValueError: If the message is damaged or no such image.
     """
-    decoded: Any = _deserialize(data, message_type)
-    if message_type == COMPRESSED_IMAGE_TYPE:
-        return decode_compressed_image(decoded, max_image_pixels=max_image_pixels)
-    return decode_image(decoded, max_image_pixels=max_image_pixels)
+    return _to_image(_deserialize(data, message_type), message_type, max_image_pixels)
 
 
 def decode_label_data(data: bytes, message_type: str) -> np.ndarray:
@@ -279,10 +279,19 @@ def decode_label_data(data: bytes, message_type: str) -> np.ndarray:
     Raises:
         ValueError: If the message is damaged or no such image.
     """
-    decoded: Any = _deserialize(data, message_type)
+    return _to_labels(_deserialize(data, message_type), message_type)
+
+
+def _to_image(message: Any, message_type: str, max_image_pixels: int) -> CameraImage:
     if message_type == COMPRESSED_IMAGE_TYPE:
-        return decode_compressed_labels(decoded)
-    return decode_labels(decoded)
+        return decode_compressed_image(message, max_image_pixels=max_image_pixels)
+    return decode_image(message, max_image_pixels=max_image_pixels)
+
+
+def _to_labels(message: Any, message_type: str) -> np.ndarray:
+    if message_type == COMPRESSED_IMAGE_TYPE:
+        return decode_compressed_labels(message)
+    return decode_labels(message)
 
 
 def _deserialize(data: bytes, message_type: str) -> object:

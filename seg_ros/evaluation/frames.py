@@ -240,7 +240,7 @@ class _LabelStream:
         if wanted is None:
             return None
         while wanted not in self._waiting:
-            position, message = next(self._messages)
+            position, message = next(self._messages)  # it was there when stamps were collected
             if position in self._needed:
                 self._waiting[position] = message
         try:

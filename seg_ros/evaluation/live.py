@@ -205,14 +205,11 @@ class LiveEvaluation:
             return
         self._ages_ms.append(entry.age_ms)
         self._arrivals_ms.append(arrival_ms)
-        value = miou
-        if truth is None:
-            value = math.nan if confidence is None else float(confidence.mean()) / 255
         picture = None
-        if self.examples.wants(value):
+        if self.examples.wants(miou):
             image = entry.parts.get('image')
             image_rgb = to_rgb(decode_image_data(*image)) if image else None
             name = str(stamp_ns)
             shown = [('prediction', labels)]
-            picture = example(name, value, image_rgb, truth, shown, self.scoring.classes)
-        self.examples.add(value, picture)
+            picture = example(name, miou, image_rgb, truth, shown, self.scoring.classes)
+        self.examples.add(miou, picture)

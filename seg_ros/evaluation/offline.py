@@ -28,8 +28,9 @@ _LATENCY_IS = (
 class _Run:
     """One segmenter on its way through the frames."""
 
-    def __init__(self, segmenter: Segmenter, scoring: Scoring) -> None:
+    def __init__(self, segmenter: Segmenter, scoring: Scoring, *, has_truth: bool) -> None:
         self.segmenter = segmenter
+        self._has_truth = has_truth
         self.scoring = scoring
         self.examples = Examples()
         self._stages: list[Timings] = []
@@ -48,7 +49,7 @@ class _Run:
             latency_ms=result.timings.total_ms,
             time_s=frame.time_s,
         )
-        value = miou if frame.truth is not None else float(result.confidence.mean()) / 255
+        value = miou if self._has_truth else float(result.confidence.mean()) / 255
         picture = None
         if self.examples.wants(value):
             shown = [('prediction', result.labels)]
@@ -116,7 +117,11 @@ def evaluate(
     _check_same_classes(classes, segmenters)
     ids = tuple(void_ids)
     runs = [
-        _Run(segmenter, Scoring(classes, void_ids=ids, with_boundary=with_boundary))
+        _Run(
+            segmenter,
+            Scoring(classes, void_ids=ids, with_boundary=with_boundary),
+            has_truth=source.has_truth,
+        )
         for segmenter in segmenters
     ]
     for segmenter in segmenters:

@@ -70,7 +70,8 @@ def _report(report: Report) -> str:
     parts.append(_section('What was seen over time', _shares(report)))
     if content['latency_ms']:
         parts.append(_section('Latency', _latency(content)))
-    parts.append(_section('Frames', _examples(report)))
+    if any(report.examples.values()):
+        parts.append(_section('Frames', _examples(report)))
     if content['skipped']['count']:
         parts.append(_section('Skipped', _skips(content['skipped'])))
     parts.append(_section('Model card', _facts(content['model_card'] or {})))
