@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train; 0 when done or interrupted in good order, 1 when a checkpoint failed."""
-    from seg_ros.training.checkpoint import CheckpointError, load_checkpoint
+    from seg_ros.training.checkpoint import FOLDER, CheckpointError, load_checkpoint
     from seg_ros.training.config import load_train_config, recipe_path
     from seg_ros.training.distributed import from_first, process_group, rank
     from seg_ros.training.loop import pick_device, train
@@ -44,8 +44,11 @@ def run(args: argparse.Namespace) -> int:
         if args.resume is not None:
             if args.config or args.overrides or args.run_folder:
                 raise ValueError('--resume goes on as the run began; give no other settings')
-            resume = load_checkpoint(args.resume)
-            folder = resume.path.parent.parent
+            folder = args.resume
+            # A run that was killed before its first checkpoint begins again.
+            if not (folder / CONFIG_FILE).is_file() or (folder / FOLDER).is_dir():
+                resume = load_checkpoint(args.resume)
+                folder = resume.path.parent.parent
             config = load_train_config(folder / CONFIG_FILE)
         else:
             path = recipe_path(args.config) if args.config else None
@@ -77,5 +80,5 @@ def _conclude(done: Run) -> None:
     print(f'report: {folder / "report" / "index.html"}')
     if config.model_dir:
         model = Path(config.model_dir) / config.name
-        export_run(folder, model, store)
+        export_run(folder, model, store, weights_dtype=config.weights_dtype)
         print(f'model: {model}')

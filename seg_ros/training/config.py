@@ -165,6 +165,8 @@ class TrainConfig:
     """One training run."""
 
     name: str = param('model', 'Name of the model folder that comes out')
+    recipe: str = param('', 'Name of the recipe, for the model card')
+    license: str = param('', 'Licence of the weights, for the model card')
     net: str = param('mini_unet', 'Key of seg_ros.nets.NETS')
     net_options: dict[str, Any] = param({}, 'Options of the net')
     encoder_weights: str = param('none', 'imagenet, a .safetensors file, or none')
@@ -217,6 +219,9 @@ class TrainConfig:
     )
     max_steps: int = param(0, 'Ends the run after so many steps; 0: never', bounds=(0, 10**9))
     report_images: int = param(6, 'Best and worst validation images shown', bounds=(0, 100))
+    weights_dtype: str = param(
+        'float32', 'Storage of the kernels in the model folder', choices=('float32', 'float16')
+    )
     model_dir: str = param('models', 'Where the model folder is written; empty: nowhere')
 
     def __post_init__(self) -> None:
@@ -242,6 +247,7 @@ def load_train_config(path: Path | None, overrides: Iterable[str] = ()) -> Train
     raw: dict[str, Any] = {}
     if path is not None:
         raw = _load_mapping(path)
+        raw.setdefault('recipe', path.stem)
     try:
         merged = to_mapping(from_mapping(TrainConfig, raw))
     except ValueError as error:

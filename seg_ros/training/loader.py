@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -217,6 +219,7 @@ class TrainingBatches:
             num_workers=self._workers,
             generator=torch.Generator(),  # or it would draw from the generator of the run
             multiprocessing_context=self._start_method(),
+            worker_init_fn=_begin_worker if self._workers else None,
             pin_memory=self._workers > 0 and torch.cuda.is_available(),
             prefetch_factor=4 if self._workers else None,
         )
@@ -236,3 +239,9 @@ class TrainingBatches:
                 chosen = order[each * self.batch_size : (each + 1) * self.batch_size]
                 yield [(epoch, position) for position in chosen[self._rank :: self._world_size]]
             epoch, step = epoch + 1, 0
+
+
+def _begin_worker(number: int) -> None:  # noqa: ARG001 (DataLoader gives it)
+    """Leave Ctrl-C to the main process, and threads to the other workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(0)

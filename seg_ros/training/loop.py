@@ -117,20 +117,18 @@ def train(
         FileExistsError: If a new run's folder holds a run.
         CheckpointError: If a checkpoint cannot be written or read.
     """
+    run = prepare(config, folder, resume=resume)
+    if rank() == 0 and not quiet:
+        run.display = TerminalDisplay(folder / 'tensorboard', _total_steps(run), run.progress.step)
     with Interrupt() as interrupt:
-        run = prepare(config, folder, resume=resume)
-        if rank() == 0 and not quiet:
-            run.display = TerminalDisplay(
-                folder / 'tensorboard', _total_steps(run), run.progress.step
-            )
         try:
             for number in range(run.progress.stage, len(config.stages)):
                 if number != run.progress.stage:
                     same_scale = config.stages[number].scale == config.stages[number - 1].scale
                     run.progress.begin_stage(number, keep_best=same_scale)
-                _train_stage(run, number, interrupt, resume)
+                stopped = _train_stage(run, number, interrupt, resume)
                 resume = None
-                if run.progress.finished or interrupt.requested:
+                if run.progress.finished or stopped:
                     break
         finally:
             run.display.close()
@@ -176,7 +174,8 @@ def prepare(
     model = build_model(config, len(survey.classes), device)
     provenance = resume.provenance if resume else {}
     if record and not resume and rank() == 0:
-        provenance = run_folder.begin_run(folder, config)
+        images = {name: len(store) for name, store in stores.items()}
+        provenance = run_folder.begin_run(folder, config, images)
         split.save(folder / run_folder.SPLITS_FILE)
         run_folder.write_json(folder / run_folder.CHECK_FILE, survey.to_mapping())
     if not resume and config.init_from:
@@ -196,7 +195,8 @@ def open_stores(split: Split) -> dict[str, ImageStore]:
     }
 
 
-def _train_stage(run: Run, number: int, interrupt: Interrupt, resume: Checkpoint | None) -> None:
+def _train_stage(run: Run, number: int, interrupt: Interrupt, resume: Checkpoint | None) -> bool:
+    """Train one stage to its end; whether an interrupt came, with everything saved."""
     config, progress, plan = run.config, run.progress, run.config.stages[number]
     batches = batches_of(run, number)
     steps = plan.epochs * batches.steps_per_epoch
@@ -210,9 +210,9 @@ def _train_stage(run: Run, number: int, interrupt: Interrupt, resume: Checkpoint
         title = f'stage {number + 1}/{len(config.stages)} epoch {progress.stage_epoch + 1}'
         run.display.begin_epoch(f'{title}/{plan.epochs}')
         entry = _train_epoch(run, stage, batches, source, interrupt)
-        if entry is None:
-            return
-        _end_epoch(run, stage, validator, entry)
+        if entry is None or _end_epoch(run, stage, validator, entry, interrupt):
+            return True
+    return False
 
 
 def _train_epoch(
@@ -267,8 +267,10 @@ def _train_epoch(
     }
 
 
-def _end_epoch(run: Run, stage: Stage, validator: Validator, entry: dict[str, Any]) -> None:
-    """Validate, judge, save, and say whether the run is over."""
+def _end_epoch(
+    run: Run, stage: Stage, validator: Validator, entry: dict[str, Any], interrupt: Interrupt
+) -> bool:
+    """Validate, judge and save; whether an interrupt came meanwhile."""
     progress, config = run.progress, run.config
     progress.epoch, progress.stage_epoch = progress.epoch + 1, progress.stage_epoch + 1
     progress.epoch_step, progress.loss_sum = 0, 0.0
@@ -285,10 +287,12 @@ def _end_epoch(run: Run, stage: Stage, validator: Validator, entry: dict[str, An
     ends = ends or _waited(run)
     last_stage = stage.number + 1 == len(config.stages)
     progress.finished = over or _reached(run) or (ends and last_stage)
-    due = progress.stage_epoch % config.checkpoint_every == 0
+    stop = any_process(interrupt.requested, run.device)
+    due = progress.stage_epoch % config.checkpoint_every == 0 or stop
     if due or ends or progress.finished or place is not None:
         _save(run, stage, place)
     run.display.end_epoch(entry)
+    return stop
 
 
 def batches_of(run: Run, number: int) -> TrainingBatches:

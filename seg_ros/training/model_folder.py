@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from seg_ros.preprocess import place, to_network
 from seg_ros.training.checkpoint import BEST, Checkpoint, CheckpointError, load_checkpoint
 from seg_ros.training.config import TrainConfig
 from seg_ros.training.loader import ImageStore
+
+if TYPE_CHECKING:
+    from seg_ros.nets.onnx_graph import WeightsDtype
 
 LOG = logging.getLogger(__name__)
 
@@ -83,13 +86,21 @@ def load_trained(path: Path | str) -> tuple[SegmentationNet, ModelCard]:
     return net.eval(), card
 
 
-def export_run(run: Path, folder: Path, store: ImageStore, *, max_images: int = 4) -> None:
+def export_run(
+    run: Path,
+    folder: Path,
+    store: ImageStore,
+    *,
+    weights_dtype: str = 'float32',
+    max_images: int = 4,
+) -> None:
     """Write the model folder of a run's best checkpoint.
 
     Args:
         run: The run folder.
         folder: The model folder; replaced if it exists.
         store: Images to check the exported graph with.
+        weights_dtype: What kernels are stored as: float32 or float16.
         max_images: How many of them.
 
     Raises:
@@ -104,5 +115,12 @@ def export_run(run: Path, folder: Path, store: ImageStore, *, max_images: int = 
         image = np.ascontiguousarray(store[position][0].permute(1, 2, 0).cpu().numpy())
         placement = place((image.shape[0], image.shape[1]), card.input)
         images.append(to_network(image, placement, 'rgb', card.input.mean))
-    parity = export_net(net, replace(card, name=folder.name), folder, images, overwrite=True)
+    parity = export_net(
+        net,
+        replace(card, name=folder.name),
+        folder,
+        images,
+        weights_dtype=cast('WeightsDtype', weights_dtype),
+        overwrite=True,
+    )
     LOG.info('%s is written; it agrees with torch: %s', folder, parity)

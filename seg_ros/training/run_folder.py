@@ -8,12 +8,13 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from seg_ros import __version__
-from seg_ros.training.checkpoint import write_atomically
+from seg_ros.training.checkpoint import FOLDER, LAST, write_atomically
 from seg_ros.training.config import TrainConfig, save_train_config
 
 CONFIG_FILE, SPLITS_FILE = 'config.yaml', 'splits.json'
@@ -26,16 +27,21 @@ def new_run_folder(name: str, root: Path = Path('runs')) -> Path:
     return root / f'{name}-{time.strftime("%Y%m%d-%H%M%S")}'
 
 
-def begin_run(folder: Path, config: TrainConfig) -> dict[str, Any]:
+def begin_run(folder: Path, config: TrainConfig, images: Mapping[str, int]) -> dict[str, Any]:
     """Create the folder of a run with its configuration and provenance.
 
+    Args:
+        folder: The run folder.
+        config: What was asked for.
+        images: Number of images by split.
+
     Returns:
-        The provenance.
+        What the model card will say of the origin; it names no path of this machine.
 
     Raises:
-        FileExistsError: If the folder holds a run already.
+        FileExistsError: If the folder holds a run with a checkpoint.
     """
-    if (folder / CONFIG_FILE).exists():
+    if (folder / FOLDER / f'{LAST}.json').exists():
         raise FileExistsError(
             f'{folder} holds a run already; go on with --resume {folder} or choose another folder'
         )
@@ -44,14 +50,18 @@ def begin_run(folder: Path, config: TrainConfig) -> dict[str, Any]:
         'seg_ros': __version__,
         'commit': _git_state(),
         'date': time.strftime('%Y-%m-%d'),
-        'seed': config.seed,
+        'recipe': config.recipe,
         'dataset': config.dataset,
+        'images': dict(images),
+        'encoder_weights': Path(config.encoder_weights).name,
+        'seed': config.seed,
         'libraries': {name: _version(name) for name in _LIBRARIES} | {'python': _python()},
-        'machine': platform.machine(),
-        'command': ' '.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }
+    if config.license:
+        provenance['license'] = config.license
     save_train_config(config, folder / CONFIG_FILE)
-    write_json(folder / PROVENANCE_FILE, provenance)
+    here = {'machine': platform.machine(), 'command': [Path(sys.argv[0]).name, *sys.argv[1:]]}
+    write_json(folder / PROVENANCE_FILE, provenance | here)
     return provenance
 
 

@@ -7,9 +7,10 @@ import time
 import pytest
 import torch
 
+from seg_ros import cli
 from seg_ros.training.checkpoint import FOLDER, load_checkpoint
 from seg_ros.training.config import load_train_config
-from seg_ros.training.loop import train
+from seg_ros.training.loop import prepare, train
 from seg_ros.training.run_folder import CONFIG_FILE
 
 TIMES = {'images_per_s', 'loader_share'}
@@ -137,6 +138,32 @@ def test_an_early_stopped_stage_stays_ended_after_a_resume(tiny_config, tmp_path
     before = (run / FOLDER / 'last.json').read_bytes()
     resume(run)
     assert (run / FOLDER / 'last.json').read_bytes() == before
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_again(tiny_config, tmp_path):
+    folder = tmp_path / 'run'
+    prepare(tiny_config('max_steps=2'), folder)
+    assert not (folder / FOLDER).exists()
+    assert cli.main(['train', '--quiet', '--resume', str(folder)]) == 0
+    assert load_checkpoint(folder).progress['finished']
+
+
+def test_an_interrupt_while_validating_is_saved_too(monkeypatch, tiny_config, tmp_path, whole):
+    from seg_ros.training.validation import Validator
+
+    plain_run = Validator.run
+
+    def interrupted_run(self, net, autocast):
+        signal.raise_signal(signal.SIGTERM)
+        return plain_run(self, net, autocast)
+
+    folder = tmp_path / 'run'
+    monkeypatch.setattr(Validator, 'run', interrupted_run)
+    run = train(tiny_config(*MANY_STEPS, 'checkpoint_every=100'), folder, quiet=True)
+    assert (run.progress.epoch, run.progress.finished) == (1, False)
+    monkeypatch.setattr(Validator, 'run', plain_run)
+    resume(folder)
+    assert_same_bits(folder, whole)
 
 
 def test_a_run_folder_is_not_overwritten(tiny_config, tmp_path):
