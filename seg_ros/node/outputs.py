@@ -9,7 +9,7 @@ import numpy as np
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-from std_msgs.msg import Float64, Header, String
+from std_msgs.msg import Float64, Header
 
 from seg_ros.node import messages
 from seg_ros.overlay import blend, colorize, palette
@@ -162,16 +162,25 @@ class ClassTopics:
 
     def __init__(self, node: Node, classes: Sequence[ClassInfo], threshold: float) -> None:
         self._node = node
-        self._publishers = [create_publisher(node, String, '~/class_names', LATCHED)]
-        self._publishers[0].publish(messages.to_class_names(classes))
+        self._classes = classes
+        self._publishers: dict[str, Publisher] = {}
+        self._publish('class_names', messages.to_class_names(classes))
+        self.publish_label_info(threshold)
+
+    def publish_label_info(self, threshold: float) -> None:
+        """Send ``~/label_info``, where vision_msgs is installed; anew for a new threshold."""
         if messages.HAS_VISION_MSGS:
-            header = Header(stamp=node.get_clock().now().to_msg())
-            info = messages.to_label_info(classes, header, threshold)
-            publisher = create_publisher(node, type(info), '~/label_info', LATCHED)
-            publisher.publish(info)
-            self._publishers.append(publisher)
+            header = Header(stamp=self._node.get_clock().now().to_msg())
+            self._publish('label_info', messages.to_label_info(self._classes, header, threshold))
 
     def destroy(self) -> None:
         """Take the topics off the graph."""
-        for publisher in self._publishers:
+        for publisher in self._publishers.values():
             self._node.destroy_publisher(publisher)
+        self._publishers.clear()
+
+    def _publish(self, name: str, message: object) -> None:
+        if name not in self._publishers:
+            publisher = create_publisher(self._node, type(message), f'~/{name}', LATCHED)
+            self._publishers[name] = publisher
+        self._publishers[name].publish(message)

@@ -154,7 +154,11 @@ class SegmentationNode(LifecycleNode):
         return SetParametersResult(successful=True)
 
     def _take_parameters(self, parameters: list[Parameter]) -> None:
-        self.config = changed_config(self.config, parameters, running=False)
+        previous = self.config
+        self.config = changed_config(previous, parameters, running=False)
+        threshold = self.config.min_confidence
+        if self._class_topics is not None and threshold != previous.min_confidence:
+            self._class_topics.publish_label_info(threshold)
 
     # Frames
 
