@@ -279,7 +279,7 @@ def _comparison(comparison: Comparison) -> str:
     if scored:
         body += _section('IoU over time', _iou_over_time(comparison.reports))
     strips = ''.join(
-        _strip(entry, f'{entry.value * 100:.2f} % of the pixels differ, frame {entry.name}')
+        _strip(entry, f'{entry.value * 100:.3g} % of the pixels differ, frame {entry.name}')
         for entry in comparison.differences
     )
     return body + _section('Where the first two differ most', strips or 'Nowhere.')
@@ -293,7 +293,9 @@ def _row(label: str, values: Sequence[float | None]) -> str:
         if cells and value is not None and values[0] is not None:
             change = value - values[0]
             style = 'up' if change > 0 else 'down'
-            gain = f' <span class="{style}">{change * 100:+.2f}</span>' if change else ''
+            text = f'{change * 100:+.2f}'
+            shown = text not in ('+0.00', '-0.00')
+            gain = f' <span class="{style}">{text}</span>' if shown else ''
         cells.append(f'<td>{_share(value)}{gain}</td>')
     return f'<tr><td>{label}</td>{"".join(cells)}</tr>'
 
