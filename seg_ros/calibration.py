@@ -15,9 +15,13 @@ import cv2
 import numpy as np
 
 from seg_ros.model_card import VOID_ID
+from seg_ros.preprocess import crop_logits, place, to_network
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from seg_ros.datasets.sample import Sample
+    from seg_ros.segmenter import Segmenter
 
 RELIABILITY_BINS = 15  # as Guo et al. take it
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
@@ -130,6 +134,41 @@ def sample_logits(
         for plane in np.ascontiguousarray(logits_chw)
     ]
     return np.stack(planes, axis=1).astype(np.float64), truth_hw.ravel()[chosen].astype(np.intp)
+
+
+def calibrated_temperature(
+    segmenter: Segmenter,
+    samples: Iterable[Sample],
+    *,
+    pixels_per_image: int = 2000,
+    seed: int = 0,
+) -> float:
+    """Fit the temperature of an exported model; the same input gives the same number.
+
+    Set it on the card: ``save_model_card(replace(card, temperature=...), folder)``.
+
+    Args:
+        segmenter: The model; the temperature it has now plays no part.
+        samples: Images that it was not trained on, labelled with the ids of its card.
+        pixels_per_image: Drawn from each image: neighbours say the same, so a few thousand do.
+        seed: Of the choice of pixels.
+
+    Raises:
+        ValueError: If no pixel is labelled.
+    """
+    rng = np.random.default_rng(seed)
+    channel_of = np.full(256, VOID_ID, np.uint8)
+    for channel, entry in enumerate(segmenter.card.classes):
+        channel_of[entry.id] = channel
+    drawn = []
+    for sample in samples:
+        height, width = sample.image.shape[:2]
+        spec = segmenter.card.input
+        placement = place((height, width), spec)
+        logits = segmenter.backend.infer(to_network(sample.image, placement, 'rgb', spec.mean))
+        truth = cv2.LUT(sample.labels, channel_of)
+        drawn.append(sample_logits(crop_logits(logits, placement), truth, pixels_per_image, rng))
+    return fit_temperature(drawn)
 
 
 def fit_temperature(samples: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:

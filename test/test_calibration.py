@@ -1,14 +1,22 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from seg_ros import segmenter
 from seg_ros.calibration import (
     MAX_TEMPERATURE,
     ConfidenceHistogram,
+    calibrated_temperature,
     fit_temperature,
     sample_logits,
 )
+from seg_ros.datasets.sample import Sample
+from seg_ros.evaluation.scoring import Scoring
+from test.conftest import write_primary_model
+from test.evaluation.conftest import scene
 
 
 def softmax(logits):
@@ -85,3 +93,29 @@ def test_bins_hold_every_pixel_once_and_their_own_means():
     for entry in bins:
         assert entry.low <= entry.confidence <= entry.high
         assert entry.accuracy == pytest.approx(0.5, abs=0.03)
+
+
+def test_temperature_of_a_model_makes_its_confidence_believable(tmp_path):
+    folder = write_primary_model(tmp_path / 'models' / 'primary')
+    net = segmenter.load(folder, backend='onnxruntime')
+    rng = np.random.default_rng(4)
+    samples = []
+    for seed in range(20):  # three labels in ten are drawn by lot: no net can be sure of them
+        image, labels = scene(seed)
+        lot = rng.random(labels.shape) < 0.3
+        labels = np.where(lot, rng.integers(0, 3, labels.shape), labels).astype(np.uint8)
+        samples.append(Sample(image, labels, name=f'{seed}'))
+    temperature = calibrated_temperature(net, samples)
+    assert temperature == calibrated_temperature(net, samples)
+    errors = []
+    for value in (1.0, temperature):
+        card = dataclasses.replace(net.card, temperature=value)
+        scoring = Scoring(card.classes, with_boundary=False)
+        for sample in samples:
+            result = segmenter.Segmenter(card, net.backend).segment(sample.image, 'rgb')
+            scoring.add(
+                sample.name, result.labels, truth_hw=sample.labels, confidence_hw=result.confidence
+            )
+        errors.append(scoring.calibration.expected_calibration_error())
+    assert errors[0] > 0.15
+    assert errors[1] < 0.5 * errors[0]
