@@ -73,6 +73,7 @@ class LiveEvaluation:
         self._latency_from = latency_from
         self._max_pending = max_pending
         self._pending: OrderedDict[int, _Pending] = OrderedDict()
+        self._given_up: OrderedDict[int, None] = OrderedDict()
         self._ages_ms, self._arrivals_ms = array('d'), array('d')
         self._first_stamp_ns: int | None = None
         self._queue: queue.Queue[tuple[int, _Pending] | None] = queue.Queue(_MAX_QUEUED)
@@ -100,6 +101,14 @@ class LiveEvaluation:
             return
         if self._first_stamp_ns is None:
             self._first_stamp_ns = stamp_ns
+        if stamp_ns in self._given_up and part in ('label_mask', 'confidence'):
+            if part == 'label_mask':
+                with self.lock:
+                    self.scoring.skips.add(
+                        'label mask of a frame counted as dropped', str(stamp_ns)
+                    )
+            return
+        self._given_up.pop(stamp_ns, None)  # a looped bag sends the frame again
         entry = self._pending.setdefault(stamp_ns, _Pending(now_s))
         entry.parts[part] = (data, kind)
         entry.arrived_s[part] = now_s
@@ -152,6 +161,9 @@ class LiveEvaluation:
         if 'label_mask' in entry.parts:
             self._enqueue(stamp_ns, entry)
             return
+        self._given_up[stamp_ns] = None
+        if len(self._given_up) > self._max_pending:
+            self._given_up.popitem(last=False)
         with self.lock:
             if 'image' in entry.parts or ('image' not in self.expected and 'truth' in entry.parts):
                 self.scoring.dropped_s.append(self._time_s(stamp_ns))

@@ -117,3 +117,20 @@ def test_memory_of_pending_frames_is_bounded():
     assert live.pending == 10
     live.finish()
     assert len(scoring.dropped_s) == 50
+
+
+def test_mask_that_comes_too_late_is_listed_and_the_frame_stays_dropped():
+    scoring = Scoring(PRIMARY_CLASSES)
+    live = LiveEvaluation(scoring, ALL, drop_after_s=1.0)
+    parts, *_ = messages(0)
+    for part in ('image', 'truth'):
+        live.receive(part, *parts[part], 0.0)
+    live.settle(2.0)
+    for part in ('label_mask', 'confidence'):
+        live.receive(part, *parts[part], 2.5)
+    assert live.pending == 0
+    for part in ALL:  # the bag plays again
+        live.receive(part, *parts[part], 10.0)
+    live.finish()
+    assert (len(scoring.dropped_s), scoring.scored) == (1, 1)
+    assert scoring.skips.lines()[0].startswith('1 x label mask of a frame counted as dropped')

@@ -10,10 +10,19 @@ import tracemalloc
 import cv2
 import numpy as np
 import pytest
-from rosbags.rosbag2 import StoragePlugin
+from rosbags.interfaces import (
+    Qos,
+    QosDurability,
+    QosHistory,
+    QosLiveliness,
+    QosReliability,
+    QosTime,
+)
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from seg_ros import segmenter
-from seg_ros.bags import Bag, header_frame_id, header_stamp_ns
+from seg_ros.bags import COMPRESSED_IMAGE_TYPE, Bag, header_frame_id, header_stamp_ns
 from seg_ros.cli import main
 from seg_ros.evaluation.frames import Frame
 from seg_ros.evaluation.offline import evaluate
@@ -304,9 +313,6 @@ def test_bad_input_is_one_clear_line(
 def test_topic_of_a_wrong_type_is_refused_with_what_was_expected(
     tmp_path, bag, primary_model, capsys
 ):
-    from rosbags.rosbag2 import Writer
-    from rosbags.typesys import Stores, get_typestore
-
     types = get_typestore(Stores.ROS2_JAZZY)
     path = tmp_path / 'text'
     with Writer(path, version=9) as writer:
@@ -379,3 +385,35 @@ def test_truncated_png_in_a_bag_is_skipped_and_others_are_segmented(tmp_path, pr
     report = evaluated(tmp_path, primary_model, *on_bag(builder.save(tmp_path / 'png')))
     assert report['scored'] == 2
     assert report['skipped']['reasons'][0]['reason'] == 'image that cannot be read'
+
+
+def test_written_bag_keeps_types_of_other_packages_and_their_qos(tmp_path, primary_model):
+    types = get_typestore(Stores.ROS2_JAZZY)
+    types.register(get_types_from_msg('float64 kicker_charge', 'our_robot/msg/Power'))
+    latched = Qos(
+        QosHistory.KEEP_LAST,
+        1,
+        QosReliability.RELIABLE,
+        QosDurability.TRANSIENT_LOCAL,
+        QosTime(0, 0),
+        QosTime(0, 0),
+        QosLiveliness.AUTOMATIC,
+        QosTime(0, 0),
+        avoid_ros_namespace_conventions=False,
+    )
+    path, out = tmp_path / 'robot', tmp_path / 'out'
+    image, _ = scene(1)
+    power = types.types['our_robot/msg/Power'](kicker_charge=0.75)
+    with Writer(path, version=9, storage_plugin=StoragePlugin.SQLITE3) as writer:
+        images = writer.add_connection(IMAGE_TOPIC, COMPRESSED_IMAGE_TYPE, typestore=types)
+        kinds = {'typestore': types, 'offered_qos_profiles': [latched]}
+        powers = writer.add_connection('/power', 'our_robot/msg/Power', **kinds)
+        writer.write(images, START_NS, compressed_message(image, START_NS))
+        data = types.serialize_cdr(power, 'our_robot/msg/Power')
+        writer.write(powers, START_NS + 1, data)
+    evaluated(tmp_path, primary_model, '--bag', path, '--write-bag', out)
+    with Bag(out) as written:
+        (message,) = written.read_messages(['/power'])
+        assert written.deserialize(message).kicker_charge == 0.75
+        (entry,) = (entry for entry in written.connections if entry.topic == '/power')
+        assert entry.ext.offered_qos_profiles == [latched]
