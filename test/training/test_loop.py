@@ -60,6 +60,7 @@ def test_learning_shows_in_the_score(tiny_config, tmp_path):
 
 def test_validation_is_what_the_segmenter_measures(tiny_settings, tmp_path):
     """The same score through the exported model, which shares no code with validation."""
+    from seg_ros.calibration import calibrated_temperature
     from seg_ros.metrics import confusion_matrix, scores_from_confusion
     from seg_ros.training.loader import channel_table
 
@@ -77,6 +78,12 @@ def test_validation_is_what_the_segmenter_measures(tiny_settings, tmp_path):
     stored = segmenter.card.scores['folder_val']
     assert stored['mean_iou'] == pytest.approx(measured.mean_iou, abs=2e-3)
     assert stored['pixel_accuracy'] == pytest.approx(measured.pixel_accuracy, abs=2e-3)
+
+    # the confidence was calibrated on the same images: fitting it again changes nothing
+    samples = [dataset[i] for i in range(len(dataset))]
+    fitted = calibrated_temperature(segmenter, samples)
+    assert segmenter.card.temperature == pytest.approx(fitted, abs=1e-3)
+    assert segmenter.card.temperature != 1.0
 
 
 def prepare_again(folder):
