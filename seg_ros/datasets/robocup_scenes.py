@@ -42,6 +42,8 @@ class RobocupScenes:
             MuJoCo or EGL is missing.
     """
 
+    single_threaded = True  # OpenGL's context belongs to one thread and is lost in a fork
+
     def __init__(
         self,
         folder: Path | str | None = None,
@@ -65,6 +67,7 @@ class RobocupScenes:
         self._photos = () if no_folder else list_photos(Path(str(folder)))
         self._split = 'train' if split == 'all' else split
         self._length, self._seed = length, seed
+        self.names = tuple(f'{self._split}_{seed}_{i:06d}' for i in range(length))
         self._size = (width_px, height_px)
         self._renderer: SceneRenderer | None = None
 
@@ -80,7 +83,7 @@ class RobocupScenes:
         rng = np.random.default_rng([self._seed, SPLITS.index(self._split), index])
         scene = random_scene(rng, *self._size, self._photos)
         image, labels = self._ready_renderer().render(scene, rng)
-        return Sample(image, labels, f'{self._split}_{self._seed}_{index:06d}')
+        return Sample(image, labels, self.names[index])
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, '_renderer': None}

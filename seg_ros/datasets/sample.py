@@ -31,8 +31,8 @@ class Sample:
 class Dataset(Protocol):
     """A split of a dataset; reading a sample twice gives the same arrays.
 
-    Classes are built with ``folder``, ``split`` and keyword options; ``build_dataset`` does it. Two
-    attributes are optional: ``remarks``, strings on the whole of the data, and
+    Classes are built with ``folder``, ``split`` and keyword options; ``build_dataset`` does it.
+    Two attributes are optional: ``remarks``, strings on the whole of the data, and
     ``single_threaded = True`` where samples must be read in one thread that is not forked.
 
     Attributes:

@@ -310,7 +310,7 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     if not separator or not key:
         raise ValueError(f'override {override!r}: write key=value, such as optimizer.name=sgd')
     try:
-        value = _load_yaml(text) if text else ''
+        value = text if text in ('', '-') else _load_yaml(text)
     except yaml.YAMLError as error:
         raise ValueError(f'override {override!r}: the value is no YAML: {error}') from error
     *parents, last = key.split('.')

@@ -74,6 +74,10 @@ def test_wrong_overrides_are_explained(override, message):
         load_train_config(None, [override])
 
 
+def test_a_dash_is_text():
+    assert load_train_config(None, ['data=-']).data == '-'
+
+
 def test_a_saved_configuration_reads_back(tmp_path):
     config = load_train_config(RECIPES[0], ['seed=5'])
     save_train_config(config, tmp_path / 'config.yaml')
