@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
     """Check; 1 when something must be mended."""
     from seg_ros.training.config import load_train_config, recipe_path
     from seg_ros.training.data_check import survey_splits
-    from seg_ros.training.loop import open_stores
+    from seg_ros.training.preparation import open_stores
     from seg_ros.training.run_folder import write_json
     from seg_ros.training.splits import build_split
 

@@ -25,9 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Test; prints the suggested rate and writes the curve."""
     from seg_ros.training.config import load_train_config, recipe_path
-    from seg_ros.training.loop import prepare
     from seg_ros.training.lr_finder import find_learning_rate
     from seg_ros.training.pictures import range_test_picture, to_png
+    from seg_ros.training.preparation import prepare
 
     path = recipe_path(args.config) if args.config else None
     config = load_train_config(path, args.overrides)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from seg_ros.training.loop import Run
+    from seg_ros.training.preparation import Run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,8 @@ def run(args: argparse.Namespace) -> int:
     from seg_ros.training.checkpoint import FOLDER, CheckpointError, load_checkpoint
     from seg_ros.training.config import load_train_config, recipe_path
     from seg_ros.training.distributed import from_first, process_group, rank
-    from seg_ros.training.loop import pick_device, train
+    from seg_ros.training.loop import train
+    from seg_ros.training.preparation import pick_device
     from seg_ros.training.run_folder import CONFIG_FILE, new_run_folder
 
     resume = None

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import torch
 
-from seg_ros.training.loop import Run, batches_of
 from seg_ros.training.phases import Stage, build_loss
+from seg_ros.training.preparation import Run, batches_of
 
 SMOOTHING = 0.9
 DIVERGED = 4.0  # times the best smoothed loss

@@ -142,8 +142,8 @@ def test_brightness_contrast_saturation_and_hue_do_what_they_say():
 
 
 def test_padding_is_drawn_anew_after_the_colours(tiny_config, tmp_path):
-    from seg_ros.training.loop import batches_of, prepare
     from seg_ros.training.phases import Stage, build_loss
+    from seg_ros.training.preparation import batches_of, prepare
 
     config = tiny_config('augment.scale_min=0.4', 'augment.scale_max=0.5')
     run = prepare(config, tmp_path, record=False)

@@ -11,10 +11,11 @@ from seg_ros import cli
 from seg_ros.model_card import load_model_card
 from seg_ros.segmenter import load
 from seg_ros.training.checkpoint import FOLDER, CheckpointError, load_checkpoint
-from seg_ros.training.loop import prepare, train
+from seg_ros.training.loop import train
 from seg_ros.training.lr_finder import find_learning_rate, suggest
 from seg_ros.training.model_folder import load_trained
 from seg_ros.training.phases import Stage, autocast
+from seg_ros.training.preparation import prepare
 from seg_ros.training.validation import Validator
 from test.datasets.conftest import picture
 from test.training.conftest import write_folder

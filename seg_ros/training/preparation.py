@@ -1,0 +1,145 @@
+"""Everything before the first batch: device, images, their check, net, run folder."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from seg_ros.training import run_folder
+from seg_ros.training.checkpoint import Checkpoint, load_checkpoint
+from seg_ros.training.config import TrainConfig
+from seg_ros.training.data_check import Survey, survey_splits
+from seg_ros.training.display import Display, SilentDisplay
+from seg_ros.training.distributed import rank, world_size
+from seg_ros.training.loader import ImageStore, TrainingBatches
+from seg_ros.training.phases import Model, build_augmentation, build_model, input_spec
+from seg_ros.training.splits import Split, build_split
+from seg_ros.training.state import Progress
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass
+class Run:
+    """A run that is under way.
+
+    Attributes:
+        config: What was asked for.
+        folder: Where everything is written.
+        device: Where is trained.
+        stores: Images by split.
+        survey: What they hold.
+        model: The net.
+        progress: How far it has come.
+        provenance: For checkpoints and the card.
+        display: What a person sees.
+        saved_at: Monotonic time of the last checkpoint.
+    """
+
+    config: TrainConfig
+    folder: Path
+    device: torch.device
+    stores: dict[str, ImageStore]
+    survey: Survey
+    model: Model
+    progress: Progress
+    provenance: dict[str, Any]
+    display: Display
+    saved_at: float = field(default_factory=time.monotonic)
+
+
+def pick_device(name: str) -> torch.device:
+    """``auto`` is the GPU where there is one.
+
+    Raises:
+        ValueError: If ``cuda`` is asked for and there is none.
+    """
+    if name == 'cuda' and not torch.cuda.is_available():
+        raise ValueError('device: cuda, but torch finds no GPU; use device=cpu')
+    if name == 'cpu' or not torch.cuda.is_available():
+        return torch.device('cpu')
+    return torch.device('cuda', torch.cuda.current_device())
+
+
+def prepare(
+    config: TrainConfig, folder: Path, *, resume: Checkpoint | None = None, record: bool = True
+) -> Run:
+    """Read and check the data, build the net; everything before the first batch.
+
+    Args:
+        config: The run.
+        folder: The run folder.
+        resume: Where to go on; None for a new run.
+        record: Whether a new run's folder is written.
+
+    Raises:
+        ValueError: If configuration or data are wrong; lists every broken file.
+        FileNotFoundError: If data or weights are missing.
+        FileExistsError: If a new run's folder holds a run.
+    """
+    device = pick_device(config.device)
+    if config.deterministic:
+        torch.use_deterministic_algorithms(mode=True)
+    split = build_split(config, folder / run_folder.SPLITS_FILE if resume else None)
+    stores = open_stores(split)
+    survey = survey_splits(
+        stores,
+        keep=config.cache != 'none',
+        max_images=config.check_images,
+        allow_overlap=config.split.allow_overlap,
+    )
+    if survey.problems:
+        listing = '\n  '.join(survey.problems)
+        raise ValueError(f'the data must be mended before training:\n  {listing}')
+    if rank() == 0:
+        for warning in survey.warnings:
+            LOG.warning('%s', warning)
+    if config.cache == 'device':
+        for store in stores.values():
+            store.move_to(device)
+    model = build_model(config, len(survey.classes), device)
+    provenance = resume.provenance if resume else {}
+    if record and not resume and rank() == 0:
+        images = {name: len(store) for name, store in stores.items()}
+        provenance = run_folder.begin_run(folder, config, images)
+        split.save(folder / run_folder.SPLITS_FILE)
+        run_folder.write_json(folder / run_folder.CHECK_FILE, survey.to_mapping())
+    if not resume and config.init_from:
+        weights = load_checkpoint(config.init_from, 'best').load_tensors('weights')
+        model.net.load_state_dict(weights)
+    progress = Progress(**resume.progress) if resume else Progress()
+    return Run(
+        config, folder, device, stores, survey, model, progress, provenance, SilentDisplay()
+    )
+
+
+def open_stores(split: Split) -> dict[str, ImageStore]:
+    """Training and validation images by split."""
+    return {
+        'train': ImageStore(split.train, split.train_indices),
+        'val': ImageStore(split.val, split.val_indices),
+    }
+
+
+def batches_of(run: Run, number: int) -> TrainingBatches:
+    """Training batches of a stage."""
+    plan, config = run.config.stages[number], run.config
+    stride = run.model.net.logits_stride
+    spec = input_spec(config, plan, stride)
+    red, green, blue = (round(value * 255) for value in config.mean)
+    return TrainingBatches(
+        run.stores['train'],
+        build_augmentation(config),
+        (spec.height_px, spec.width_px),
+        (red, green, blue),
+        batch_size=plan.batch_size,
+        seed=config.seed,
+        rank=rank(),
+        world_size=world_size(),
+        workers=0 if config.cache == 'device' else config.workers,
+    )
