@@ -47,17 +47,17 @@ bench: $(VENV)/.dev
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "seg_ros needs Python 3.11+"'
 	$(PYTHON) -m venv $* || { echo 'venv is missing: apt-get install python3-venv'; exit 1; }
 
-$(VENV)/.runtime: setup.py | $(BIN)/python
-	$(PIP) install -q -e '.[runtime,ros]'
+$(VENV)/.runtime: setup.py constraints.txt | $(BIN)/python
+	$(PIP) install -q -c constraints.txt -e '.[runtime,ros]'
 	touch $@
 
 # torch and torchvision from the same index: a lone CPU torch breaks torchvision.
-$(VENV)/.dev: setup.py | $(BIN)/python
-	$(PIP) install -q -e '.[runtime,ros,train,test]'
+$(VENV)/.dev: setup.py constraints.txt | $(BIN)/python
+	$(PIP) install -q -c constraints.txt -e '.[runtime,ros,train,test]'
 	touch $@ $(VENV)/.runtime
 
-$(JAZZY_VENV)/.ros: setup.py | $(JAZZY_VENV)/bin/python
-	$(JAZZY_VENV)/bin/pip --disable-pip-version-check install -q -e '.[runtime,ros-jazzy,test]'
+$(JAZZY_VENV)/.ros: setup.py constraints.txt | $(JAZZY_VENV)/bin/python
+	$(JAZZY_VENV)/bin/pip --disable-pip-version-check install -q -c constraints.txt -e '.[runtime,ros-jazzy,test]'
 	touch $@
 
 clean:
