@@ -115,23 +115,25 @@ def _summarize(
     scoring = Scoring(card.classes, void_ids=void_ids, with_boundary=False)
     truth_of = {header_stamp_ns(message.data): message for message in truth}
     shown = _evenly(sorted(recording.latency_ms), _SHEET_ROWS)
-    rows = []
+    rows, headings = [], []
     for stamp, latency_ms in sorted(recording.latency_ms.items()):
         prediction = bag.decode_labels(recording.outputs[LABEL_MASK][stamp])
         labels = bag.decode_labels(truth_of[stamp]) if stamp in truth_of else None
         scoring.add(str(stamp), prediction, truth_hw=labels, latency_ms=latency_ms)
         if stamp in shown:
             overlay = recording.outputs[OVERLAY].get(stamp)
-            rows.append(
-                [
-                    to_rgb(bag.decode_image(recording.sent[stamp])),
-                    colorize(labels, colors) if labels is not None else None,
-                    colorize(prediction, colors),
-                    to_rgb(bag.decode_image(overlay)) if overlay else None,
-                ]
-            )
+            cells = {
+                'image': to_rgb(bag.decode_image(recording.sent[stamp])),
+                'truth': colorize(labels, colors) if labels is not None else None,
+                'prediction': colorize(prediction, colors),
+                'overlay': to_rgb(bag.decode_image(overlay)) if overlay else None,
+            }
+            if not truth:
+                del cells['truth']
+            rows.append(list(cells.values()))
+            headings = list(cells)
     if rows:
-        sheet = contact_sheet(rows, ('image', 'truth', 'prediction', 'overlay'), card.classes)
+        sheet = contact_sheet(rows, headings, card.classes)
         cv2.imwrite(str(sheet_path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     summary: dict[str, Any] = {
         'model': card.name,
