@@ -36,7 +36,8 @@ LOG = logging.getLogger(__name__)
 ENGINES = ('onnxruntime', 'openvino')
 MIN_LABEL_AGREEMENT = 0.999
 MAX_RELATIVE_ERROR = 1e-3
-MAX_RELATIVE_ERROR_UNPOOLING = 5e-2
+MAX_RELATIVE_ERROR_UNPOOLING = 5e-2  # of one logit in a hundred
+USUAL_SHARE = 0.99
 MIN_STORED_LABEL_AGREEMENT = 0.995  # of float16 weights with the original ones
 _TINY = float(np.finfo(np.float32).tiny)  # constant logits divide by it
 
@@ -49,10 +50,12 @@ class Parity:
         label_agreement: Share of the logits' pixels with the same strongest class, worst image.
         relative_error: Largest difference of a logit over the range of the image's logits, worst
             image.
+        usual_error: The same, the largest of 99 % of the logits.
     """
 
     label_agreement: float
     relative_error: float
+    usual_error: float
 
 
 def export_net(
@@ -71,8 +74,9 @@ def export_net(
     ``storage`` and has a bound of its own.
 
     Engines must give the same labels on 99.9 % of the logits' pixels and logits within 1e-3 of
-    their range. The second bound is 5e-2 for a net that says ``unpools``: max-unpooling jumps
-    where two neighbours are almost equal and the last bit decides, in torch as in any engine.
+    their range. A net that says ``unpools`` may exceed the second bound on one logit in a
+    hundred, up to 5e-2: max-unpooling jumps where two neighbours are almost equal and the last
+    bit decides, in torch as in any engine.
 
     Args:
         net: The trained net, as ``build_net(card.net, ...)`` made it; left as it is.
@@ -156,14 +160,16 @@ def engine_parity(
 
 def compare_logits(expected_chw: Sequence[np.ndarray], found_chw: Sequence[np.ndarray]) -> Parity:
     """Measure how far logits are from the expected ones, worst image; NaN where any is NaN."""
-    agreements, errors = [], []
+    agreements, errors, usual_errors = [], [], []
     for expected, found in zip(expected_chw, found_chw, strict=True):
         if expected.shape != found.shape:
             raise ValueError(f'logits are {found.shape}, torch gives {expected.shape}')
         agreements.append(float((expected.argmax(0) == found.argmax(0)).mean()))
         value_range = expected.max().item() - expected.min().item()
-        errors.append(np.abs(expected - found).max().item() / max(value_range, _TINY))
-    return Parity(min(agreements), float(np.max(errors)))
+        differences = np.abs(expected - found) / max(value_range, _TINY)
+        errors.append(differences.max())
+        usual_errors.append(np.quantile(differences, USUAL_SHARE))
+    return Parity(min(agreements), float(np.max(errors)), float(np.max(usual_errors)))
 
 
 def _is_kernel(tensor: Tensor) -> bool:
@@ -190,12 +196,17 @@ def _refuse_wrong_engines(name: str, net: SegmentationNet, parity: dict[str, Par
     wrong = {
         engine: each
         for engine, each in parity.items()
-        if not (each.label_agreement >= MIN_LABEL_AGREEMENT and each.relative_error <= allowed)
+        if not (
+            each.label_agreement >= MIN_LABEL_AGREEMENT
+            and each.usual_error <= MAX_RELATIVE_ERROR
+            and each.relative_error <= allowed
+        )
     }
     if wrong:
         raise ValueError(
             f'{name} is not written, an engine disagrees with torch: {wrong}; needed are label '
-            f'agreement >= {MIN_LABEL_AGREEMENT} and relative error <= {allowed:.1e}'
+            f'agreement >= {MIN_LABEL_AGREEMENT}, relative error <= {allowed:.1e} and usual error '
+            f'<= {MAX_RELATIVE_ERROR:.1e}'
         )
 
 
