@@ -1,3 +1,4 @@
+import contextlib
 import json
 import resource
 
@@ -30,12 +31,18 @@ def save(folder, step, *, place=None, keep_best=2, size=1000, value=None):
     )
 
 
-@pytest.fixture
-def limit_file_size():
-    """Makes longer files fail to be written, as a full disk does."""
+@contextlib.contextmanager
+def file_size_limit(size):
+    """Makes longer files fail to be written, as a full disk does.
+
+    The limit holds for the whole process, the log of the tests included: keep it short.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_reads_back_what_was_saved(tmp_path):
@@ -73,34 +80,33 @@ def test_a_step_saved_twice_never_overwrites_what_last_names(tmp_path):
 
 
 def test_a_full_disk_is_a_clear_error_and_leaves_the_last_checkpoint_whole(
-    tmp_path, limit_file_size
+    tmp_path,
 ):
     folder = tmp_path / FOLDER
     save(folder, 1, place=0)
     before = {p.name: p.read_bytes() for p in folder.iterdir()}
-    limit_file_size(8192)
-    with pytest.raises(CheckpointError, match=r'disk is full.*--resume'):
+    full = pytest.raises(CheckpointError, match=r'disk is full.*--resume')
+    with full, file_size_limit(8192):
         save(folder, 2, place=0, size=10_000)
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
 
 
 def test_a_run_on_a_full_disk_stops_and_goes_on_once_there_is_room(
-    tmp_path, tiny_config, limit_file_size, monkeypatch
+    tmp_path, tiny_config, monkeypatch
 ):
     from seg_ros.training import loop
 
     plain_save = loop.save_checkpoint
 
     def full_from_step_6_on(folder, *, step, **rest):
-        limit_file_size(4096 if step >= 6 else resource.RLIM_INFINITY)
-        plain_save(folder, step=step, **rest)
+        with file_size_limit(4096) if step >= 6 else contextlib.nullcontext():
+            plain_save(folder, step=step, **rest)
 
     monkeypatch.setattr(loop, 'save_checkpoint', full_from_step_6_on)
     config = tiny_config()
     with pytest.raises(CheckpointError, match='the disk is full'):
         train(config, tmp_path, quiet=True)
     monkeypatch.setattr(loop, 'save_checkpoint', plain_save)
-    limit_file_size(resource.RLIM_INFINITY)
     checkpoint = load_checkpoint(tmp_path)
     assert 0 < checkpoint.progress['step'] < 6
     assert train(config, tmp_path, resume=checkpoint, quiet=True).progress.finished
