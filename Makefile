@@ -1,6 +1,7 @@
 # make demo    runtime only (no torch): plays a labelled bag through the node, see demo_out/
 # make test    development extras and the whole suite
 # make lint    ruff and mypy
+# make bench   start-up and memory of the node; with CAMVID=path the training loop as well
 # make test-ros   the ROS tests on the wheels of Kilted and of Jazzy
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -41,7 +42,9 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.dev
-	@for script in bench/*.py; do $(BIN)/python "$$script" || exit 1; done
+	$(BIN)/python bench/startup.py --model '$(MODEL)'
+	$(if $(CAMVID),$(BIN)/python bench/training_loop.py --data '$(CAMVID)',\
+	  @echo 'bench/training_loop.py needs a CamVid folder: make bench CAMVID=path')
 
 %/bin/python:
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "seg_ros needs Python 3.11+"'
