@@ -61,6 +61,20 @@ class SplitConfig:
 
 
 @dataclass(frozen=True)
+class ExtraDataConfig:
+    """Further images to train on; they are never validated on."""
+
+    dataset: str = param('folder', 'Key of seg_ros.datasets.DATASETS')
+    data: str = param('', 'Folder of the data set')
+    split: str = param('all', 'Name of the split to train on')
+    options: dict[str, Any] = param({}, 'Options of the data set')
+    repeat: int = param(1, 'How often each image is drawn in an epoch', bounds=(1, 10_000))
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+
+@dataclass(frozen=True)
 class OptimizerConfig:
     """How gradients become steps."""
 
@@ -175,6 +189,7 @@ class TrainConfig:
     dataset: str = param('folder', 'Key of seg_ros.datasets.DATASETS')
     data: str = param('', 'Folder of the data set')
     dataset_options: dict[str, Any] = param({}, 'Options of the data set')
+    extra_data: tuple[ExtraDataConfig, ...] = param((), 'Data sets to train on as well')
     val_dataset: str = param('', 'Another data set to validate on; the same when empty')
     val_data: str = param('', 'Its folder')
     val_dataset_options: dict[str, Any] = param({}, 'Its options')

@@ -24,7 +24,7 @@ CACHE_SHARE = 0.7  # of the memory that is free
 
 @dataclass
 class SplitSurvey:
-    """What the images of one split hold.
+    """What the images of one split hold, each counted as often as an epoch draws it.
 
     Attributes:
         images: Number of readable images.
@@ -173,7 +173,7 @@ def _survey_split(
                 survey.problems.append(f'{split}: {sample.name}: {problem}')
                 continue
             survey.warnings += [f'{split}: {remark}' for remark in sample.remarks]
-            _count(sample, table, found)
+            _count(sample, table, found, store.repeats[position])
             digest = hashlib.blake2b(sample.image.tobytes(), digest_size=16).digest()
             digests[digest].append((split, sample.name))
             thumbnails[split].append((sample.name, _thumbnail(sample.image)))
@@ -198,17 +198,17 @@ def _check_sample(sample: Sample, table: np.ndarray) -> str:
     return ''
 
 
-def _count(sample: Sample, table: np.ndarray, found: SplitSurvey) -> None:
-    by_id = np.bincount(sample.labels.ravel(), minlength=256)
+def _count(sample: Sample, table: np.ndarray, found: SplitSurvey, draws: int) -> None:
+    by_id = draws * np.bincount(sample.labels.ravel(), minlength=256)
     counts = np.zeros_like(found.pixels)
     for class_id in np.flatnonzero(by_id[:VOID_ID]):
         counts[table[class_id]] += by_id[class_id]
-    found.images += 1
+    found.images += draws
     found.pixels += counts
     found.pixels_where_present += np.where(counts > 0, counts.sum(), 0)
-    found.images_where_present += counts > 0
+    found.images_where_present += draws * (counts > 0)
     found.void_pixels += int(by_id[VOID_ID])
-    found.sizes[sample.labels.shape[0], sample.labels.shape[1]] += 1
+    found.sizes[sample.labels.shape[0], sample.labels.shape[1]] += draws
 
 
 def _report_duplicates(

@@ -58,12 +58,17 @@ class ImageStore:
         indices: Which of its samples.
 
     Attributes:
+        repeats: How often each position is drawn in an epoch.
+        draws: The positions of an epoch: each as often as ``repeats`` says.
         stacked: (count, 3, H, W) and (count, H, W) after ``move_to``, if all have one size.
     """
 
     def __init__(self, dataset: Dataset, indices: Sequence[int]) -> None:
         self.dataset = dataset
         self.indices = list(indices)
+        repeats: Sequence[int] | None = getattr(dataset, 'repeats', None)
+        self.repeats = [repeats[index] if repeats else 1 for index in self.indices]
+        self.draws = np.repeat(range(len(self.indices)), self.repeats).tolist()
         self._table = channel_table(dataset.classes)
         self._kept: dict[int, tuple[Tensor, Tensor]] = {}
         self.stacked: tuple[Tensor, Tensor] | None = None
@@ -123,7 +128,7 @@ class _Drawn(NamedTuple):
 
 @dataclass(frozen=True)
 class _AugmentedSamples:
-    """Samples by (epoch, position), for ``DataLoader``."""
+    """Samples by (epoch, number of the draw), for ``DataLoader``."""
 
     store: ImageStore
     augmentation: Augmentation
@@ -132,7 +137,7 @@ class _AugmentedSamples:
     seed: int
 
     def __getitem__(self, key: tuple[int, int]) -> Batch:
-        image, labels = self.store[key[1]]
+        image, labels = self.store[self.store.draws[key[1]]]
         drawn = self._draw(key, (image.shape[1], image.shape[2]))
         image, labels = apply_geometry(image, labels, drawn.geometry, self.window_hw, self.padding)
         return Batch(
@@ -150,7 +155,8 @@ class _AugmentedSamples:
         size = (images.shape[2], images.shape[3])
         drawn = [self._draw(key, size) for key in keys]
         geometries = [each.geometry for each in drawn]
-        chosen = torch.tensor([position for _, position in keys], device=images.device)
+        positions = [self.store.draws[draw] for _, draw in keys]
+        chosen = torch.tensor(positions, device=images.device)
         image, ids = apply_geometry_to_batch(
             images[chosen], labels[chosen], geometries, self.window_hw, self.padding
         )
@@ -202,7 +208,7 @@ class TrainingBatches:
         if batch_size % world_size:
             raise ValueError(f'batch_size {batch_size} is no multiple of {world_size} processes')
         self._samples = _AugmentedSamples(store, augmentation, window_hw, padding, seed)
-        self._count, self._seed = len(store), seed
+        self._count, self._seed = len(store.draws), seed
         self._rank, self._world_size, self._workers = rank, world_size, workers
         self.batch_size = min(batch_size, self._count // world_size * world_size)
         if not self.batch_size:
@@ -237,7 +243,7 @@ class TrainingBatches:
             order = torch.randperm(self._count, generator=generator).tolist()
             for each in range(step, self.steps_per_epoch):
                 chosen = order[each * self.batch_size : (each + 1) * self.batch_size]
-                yield [(epoch, position) for position in chosen[self._rank :: self._world_size]]
+                yield [(epoch, draw) for draw in chosen[self._rank :: self._world_size]]
             epoch, step = epoch + 1, 0
 
 

@@ -53,6 +53,7 @@ def begin_run(folder: Path, config: TrainConfig, images: Mapping[str, int]) -> d
         'recipe': config.recipe,
         'dataset': config.dataset,
         'images': dict(images),
+        **_extra_data(config),
         'encoder_weights': Path(config.encoder_weights).name,
         'seed': config.seed,
         'libraries': {name: _version(name) for name in _LIBRARIES} | {'python': _python()},
@@ -79,6 +80,16 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def _extra_data(config: TrainConfig) -> dict[str, Any]:
+    if not config.extra_data:
+        return {}
+    listed = [
+        {'dataset': extra.dataset, 'data': Path(extra.data).name, 'repeat': extra.repeat}
+        for extra in config.extra_data
+    ]
+    return {'extra_data': listed}
 
 
 def _version(name: str) -> str:

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from seg_ros.datasets import build_dataset
+from seg_ros.datasets.mixture import Mixture, require_same_classes
 from seg_ros.datasets.sample import Dataset
-from seg_ros.training.config import TrainConfig
+from seg_ros.training.config import ExtraDataConfig, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def build_split(config: TrainConfig, saved: Path | None = None) -> Split:
         saved: What ``Split.save`` wrote for this run; its names are then taken.
 
     Raises:
-        ValueError: If the data sets do not fit each other or a saved name is gone.
+        ValueError: If the classes of the data sets differ or a saved name is gone.
         FileNotFoundError: If the data are not there.
     """
     given = config.split.mode == 'given'
@@ -70,11 +71,11 @@ def build_split(config: TrainConfig, saved: Path | None = None) -> Split:
         val = train
         divide = random_split if config.split.mode == 'random' else blocked_split
         train_indices, val_indices = divide(config, len(train))
-    if _ids_names(val) != _ids_names(train):
-        raise ValueError(
-            f'training classes {_ids_names(train)} and validation classes {_ids_names(val)} '
-            'differ in id, name or order'
-        )
+    require_same_classes(train, val, 'the validation data')
+    if config.extra_data:
+        own = len(train)
+        train = _with_extra_data(train, config.extra_data)
+        train_indices = [*train_indices, *range(own, len(train))]
     if saved is not None:
         names = json.loads(saved.read_text(encoding='utf-8'))
         train_indices = _indices_of(names['train'], train, saved)
@@ -112,8 +113,14 @@ def blocked_split(config: TrainConfig, count: int) -> tuple[list[int], list[int]
     return _both_sides([i for i in range(count) if i not in near], val, count)
 
 
-def _ids_names(dataset: Dataset) -> list[tuple[int, str]]:
-    return [(entry.id, entry.name) for entry in dataset.classes]
+def _with_extra_data(own: Dataset, extra_data: Sequence[ExtraDataConfig]) -> Dataset:
+    """Training data and what else is to be trained on; names say which setting brought them."""
+    parts = {'': own}
+    for number, extra in enumerate(extra_data):
+        parts[f'extra_data.{number}'] = build_dataset(
+            extra.dataset, extra.data, extra.split, extra.options
+        )
+    return Mixture(parts, (1, *(extra.repeat for extra in extra_data)))
 
 
 def _both_sides(train: list[int], val: list[int], count: int) -> tuple[list[int], list[int]]:

@@ -1,9 +1,15 @@
 import json
 
+import cv2
 import numpy as np
 import pytest
 
+from seg_ros.datasets import build_dataset
 from seg_ros.training.config import load_train_config
+from seg_ros.training.data_check import survey_splits
+from seg_ros.training.loader import ImageStore, TrainingBatches
+from seg_ros.training.phases import build_augmentation
+from seg_ros.training.preparation import open_stores
 from seg_ros.training.splits import blocked_split, build_split, random_split
 
 
@@ -61,5 +67,74 @@ def test_another_data_set_can_validate_if_its_classes_agree(data_folder, tmp_pat
         (tmp_path / kind / 'a.png').write_bytes(path.read_bytes())
     text = (data_folder / 'classes.yaml').read_text().replace('ball', 'sphere')
     (tmp_path / 'classes.yaml').write_text(text)
-    with pytest.raises(ValueError, match='differ in id, name or order'):
+    with pytest.raises(ValueError, match=r'differ .* in id, name or order'):
         build_split(config(f'data={data_folder}', f'val_data={tmp_path}', 'split.val=all'))
+
+
+def relabelled(source, folder, split, change=lambda text: text):
+    """A copy of a split without splits of its own, lighter by one so that no image is the same."""
+    for kind in ('images', 'labels'):
+        (folder / kind).mkdir(parents=True)
+        for path in (source / kind / split).iterdir():
+            image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+            image = cv2.add(image, 1) if kind == 'images' else image
+            cv2.imwrite(str(folder / kind / path.name), image)
+    (folder / 'classes.yaml').write_text(change((source / 'classes.yaml').read_text()))
+    return folder
+
+
+@pytest.mark.parametrize('mode', ['given', 'random'])
+def test_extra_data_are_trained_on_and_never_validated_on(data_folder, tmp_path, mode):
+    extra = relabelled(data_folder, tmp_path / 'extra', 'val')
+    plain = build_split(config(f'data={data_folder}', f'split.mode={mode}'))
+    given = [f'data={data_folder}', f'split.mode={mode}']
+    given += [f'extra_data=[{{data: {extra}, repeat: 3}}]']
+    split = build_split(config(*given))
+    own = len(plain.train)
+    assert split.train_indices == (*plain.train_indices, own, own + 1, own + 2)
+    assert (split.val.names, split.val_indices) == (plain.val.names, plain.val_indices)
+    sample, source = split.train[own + 1], build_dataset('folder', extra)[1]
+    assert sample.name == split.train.names[own + 1] == f'extra_data.0/{source.name}'
+    np.testing.assert_array_equal(sample.image, source.image)
+    np.testing.assert_array_equal(split.train[2].image, plain.train[2].image)
+    split.save(tmp_path / 'splits.json')
+    again = build_split(config(*given, 'seed=9'), tmp_path / 'splits.json')
+    assert again.train_indices == split.train_indices
+
+
+def test_an_epoch_draws_extra_images_as_often_as_asked(data_folder, tmp_path):
+    extra = relabelled(data_folder, tmp_path / 'extra', 'val')
+    given = [f'data={data_folder}', f'extra_data=[{{data: {extra}, repeat: 4}}]']
+    stores = open_stores(build_split(config(*given)))
+    assert len(stores['train']) == 13
+    batches = TrainingBatches(
+        stores['train'],
+        build_augmentation(config()),
+        (32, 48),
+        (0, 0, 0),
+        batch_size=1,
+        seed=0,
+    )
+    assert batches.steps_per_epoch == 10 + 4 * 3
+    drawn = [next(batches.read(0, step)) for step in range(batches.steps_per_epoch)]
+    assert len({int(batch.seeds) for batch in drawn}) == 22  # every draw is augmented anew
+    plain = survey_splits(open_stores(build_split(config(given[0]))))
+    extra_only = ImageStore(build_dataset('folder', extra), range(3))
+    survey, added = survey_splits(stores), survey_splits({'train': extra_only})
+    expected = plain.splits['train'].pixels + 4 * added.splits['train'].pixels
+    assert survey.splits['train'].pixels.tolist() == expected.tolist()
+    assert survey.problems == []
+
+
+def test_an_extra_image_that_also_validates_is_a_problem(data_folder):
+    given = f'extra_data=[{{data: {data_folder}, split: val}}]'
+    survey = survey_splits(open_stores(build_split(config(f'data={data_folder}', given))))
+    assert 'train/extra_data.0/val/000.png' in survey.problems[0]
+
+
+def test_extra_data_of_other_classes_are_refused(data_folder, tmp_path):
+    extra = relabelled(
+        data_folder, tmp_path / 'extra', 'val', lambda text: text.replace('ball', 'puck')
+    )
+    with pytest.raises(ValueError, match=r'classes of extra_data\.0 differ .*puck'):
+        build_split(config(f'data={data_folder}', f'extra_data=[{{data: {extra}}}]'))
