@@ -1,175 +1,30 @@
-"""Predictions as files to look at: label PNG, overlay PNG, or a video of the overlay."""
+"""Predictions as files: label and overlay PNG, a video of the overlay, or a labelled data set."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import shutil
 from pathlib import Path
-from typing import Literal, Protocol, Self
+from typing import Protocol, Self
 
 import cv2
 import numpy as np
 
-from seg_ros.bags import Bag
-from seg_ros.datasets.image_files import IMAGE_SUFFIXES, find_images, load_image
-from seg_ros.evaluation.frames import BagFrames
-from seg_ros.evaluation.offline import to_rgb
-from seg_ros.evaluation.skips import Skips
+from seg_ros.datasets.folder import CLASSES_FILE, save_classes_file
 from seg_ros.model_card import ClassInfo
 from seg_ros.overlay import blend, palette
-
-Kind = Literal['images', 'video', 'bag']
-
-VIDEO_SUFFIXES = ('.mp4', '.avi', '.mkv', '.mov', '.webm', '.m4v', '.mpg', '.mpeg')
-_DEFAULT_FPS = 10.0
+from seg_ros.picture_sources import Picture
 
 
-@dataclass(frozen=True)
-class Picture:
-    """An image to be segmented: a name to write it under, and (H, W, 3) uint8 RGB pixels."""
+class PredictionWriter(Protocol):
+    """Keeps what was predicted; to be used in a ``with``."""
 
-    name: str
-    image_rgb: np.ndarray
-
-
-class PictureSource(Protocol):
-    """Where pictures come from.
-
-    Attributes:
-        name: For the file of a video.
-        fps: Pictures per second.
-    """
-
-    name: str
-    fps: float
-
-    def __len__(self) -> int:
-        """How many there are, as far as can be known."""
+    def write(self, picture: Picture, labels_hw: np.ndarray) -> None:
+        """Write one picture with its (H, W) uint8 class ids, 255 = void."""
         ...
 
-    def read(self, skips: Skips) -> Iterator[Picture]:
-        """Read one after the other."""
-        ...
+    def __enter__(self) -> Self: ...
 
-
-class ImageFiles:
-    """Image files and folders of them; broken files are skipped.
-
-    Raises:
-        FileNotFoundError: If a path does not exist.
-        ValueError: If two files would be written under the same name, or there is none.
-    """
-
-    name = 'images'
-    fps = _DEFAULT_FPS
-
-    def __init__(self, paths: Iterable[Path]) -> None:
-        self._files: dict[str, Path] = {}
-        for path in paths:
-            if not path.exists():
-                raise FileNotFoundError(f'{path} does not exist')
-            found = find_images(path) if path.is_dir() else [path]
-            for file in found:
-                inner = file.relative_to(path) if path.is_dir() else Path(file.name)
-                name = str(inner.with_suffix(''))
-                if name in self._files:
-                    raise ValueError(
-                        f'{file} and {self._files[name]} would be written under the same name'
-                    )
-                self._files[name] = file
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def read(self, skips: Skips) -> Iterator[Picture]:
-        """Read file by file."""
-        for name, file in self._files.items():
-            try:
-                yield Picture(name, load_image(file))
-            except (ValueError, FileNotFoundError) as error:
-                skips.add('image that cannot be read', str(error))
-
-
-class VideoFile:
-    """The frames of a video.
-
-    Raises:
-        ValueError: If it cannot be opened.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._capture = cv2.VideoCapture(str(path))
-        if not self._capture.isOpened():
-            raise ValueError(f'{path} cannot be opened as a video')
-        self.name = path.stem
-        self.fps = self._capture.get(cv2.CAP_PROP_FPS) or _DEFAULT_FPS
-        self._count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
-
-    def __len__(self) -> int:
-        return max(0, self._count)
-
-    def read(self, skips: Skips) -> Iterator[Picture]:
-        """Read frame by frame; a container that promises more frames than it has is noted."""
-        number = 0
-        while True:
-            found, image = self._capture.read()
-            if not found:
-                break
-            yield Picture(f'{number:06d}', cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
-            number += 1
-        if number < self._count:
-            skips.add(
-                'frame that the video promises and does not hold', f'{number} to {self._count - 1}'
-            )
-        self._capture.release()
-
-
-class BagImages:
-    """The images of a bag; see ``evaluation.frames.BagFrames``."""
-
-    def __init__(self, path: Path, image_topic: str | None) -> None:
-        self._frames = BagFrames([path], image_topic)
-        self.name = path.resolve().name
-        with Bag(path) as bag:
-            seconds = bag.duration_s
-        self.fps = (len(self._frames) - 1) / seconds if seconds > 0 else _DEFAULT_FPS
-
-    def __len__(self) -> int:
-        return len(self._frames)
-
-    def read(self, skips: Skips) -> Iterator[Picture]:
-        """Read image by image; they are named by their stamps."""
-        for frame in self._frames.read(skips):
-            yield Picture(frame.name, to_rgb(frame.image))
-
-
-def open_pictures(paths: list[Path], image_topic: str | None = None) -> tuple[Kind, PictureSource]:
-    """Tell images, a video and a bag apart and open them.
-
-    Args:
-        paths: Image files or folders of them; or one video; or one bag.
-        image_topic: Of a bag; the only one by default.
-
-    Raises:
-        FileNotFoundError: If a path does not exist.
-        ValueError: If a path is none of the three, or several are no images.
-    """
-    for path in paths:
-        if not path.exists():
-            raise FileNotFoundError(f'{path} does not exist; give images, a video or a bag')
-    if len(paths) == 1 and (paths[0] / 'metadata.yaml').is_file():
-        return 'bag', BagImages(paths[0], image_topic)
-    if image_topic is not None:
-        raise ValueError('an image topic is for a bag: one folder with metadata.yaml')
-    if len(paths) == 1 and paths[0].suffix.lower() in VIDEO_SUFFIXES:
-        return 'video', VideoFile(paths[0])
-    for path in paths:
-        if path.is_file() and path.suffix.lower() not in IMAGE_SUFFIXES:
-            raise ValueError(
-                f'{path} is no image ({", ".join(IMAGE_SUFFIXES)}); a video or a bag is given '
-                'alone'
-            )
-    return 'images', ImageFiles(paths)
+    def __exit__(self, *exception: object) -> None: ...
 
 
 class PictureFiles:
@@ -197,16 +52,52 @@ class PictureFiles:
             FileExistsError: If one is there and may not be replaced.
         """
         overlay = blend(picture.image_rgb, labels_hw, self._palette, self._alpha)
-        self._save('labels', picture.name, labels_hw)
-        self._save('overlay', picture.name, cv2.cvtColor(overlay, cv2.COLOR_RGB2BGR))
+        overlay_bgr = cv2.cvtColor(overlay, cv2.COLOR_RGB2BGR)
+        for kind, pixels in (('labels', labels_hw), ('overlay', overlay_bgr)):
+            _save_png(self._out / kind / f'{picture.name}.png', pixels, self._overwrite)
 
-    def _save(self, kind: str, name: str, pixels: np.ndarray) -> None:
-        path = self._out / kind / f'{name}.png'
-        if path.exists() and not self._overwrite:
-            raise FileExistsError(f'{path} exists; allow overwriting or choose another folder')
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not cv2.imwrite(str(path), pixels):
-            raise ValueError(f'{path} cannot be written')
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Every file is complete by itself."""
+
+
+class LabelledFolder:
+    """Writes what the data set ``folder`` reads: pseudo-labels to train on.
+
+    ``images/`` holds copies of image files, byte by byte, and PNG of other pictures.
+
+    Args:
+        out: Folder; made where it is missing.
+        classes: For ``classes.yaml``.
+        overwrite: Whether files may be replaced.
+
+    Raises:
+        FileExistsError: If there is a ``classes.yaml`` that may not be replaced.
+    """
+
+    def __init__(self, out: Path, classes: tuple[ClassInfo, ...], *, overwrite: bool) -> None:
+        self._out, self._overwrite = out, overwrite
+        _make_way(out / CLASSES_FILE, overwrite)
+        save_classes_file(out / CLASSES_FILE, classes)
+
+    def write(self, picture: Picture, labels_hw: np.ndarray) -> None:
+        """Write image and labels.
+
+        Raises:
+            FileExistsError: If one is there and may not be replaced.
+        """
+        _save_png(self._out / 'labels' / f'{picture.name}.png', labels_hw, self._overwrite)
+        image = self._out / 'images' / picture.name
+        if picture.file is None:
+            pixels = cv2.cvtColor(picture.image_rgb, cv2.COLOR_RGB2BGR)
+            _save_png(image.with_name(f'{image.name}.png'), pixels, self._overwrite)
+            return
+        copy = image.with_name(image.name + picture.file.suffix)
+        _make_way(copy, self._overwrite)
+        if not (copy.exists() and copy.samefile(picture.file)):
+            shutil.copyfile(picture.file, copy)
 
     def __enter__(self) -> Self:
         return self
@@ -238,9 +129,7 @@ class OverlayVideo:
         alpha: float,
         overwrite: bool,
     ) -> None:
-        if path.exists() and not overwrite:
-            raise FileExistsError(f'{path} exists; allow overwriting or choose another folder')
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_way(path, overwrite)
         self._path, self._fps, self._alpha = path, fps, alpha
         self._palette = palette(classes)
         self._writer: cv2.VideoWriter | None = None
@@ -268,3 +157,15 @@ class OverlayVideo:
     def __exit__(self, *exception: object) -> None:
         if self._writer is not None:
             self._writer.release()
+
+
+def _make_way(path: Path, overwrite: bool) -> None:
+    if path.exists() and not overwrite:
+        raise FileExistsError(f'{path} exists; allow overwriting or choose another folder')
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _save_png(path: Path, pixels: np.ndarray, overwrite: bool) -> None:
+    _make_way(path, overwrite)
+    if not cv2.imwrite(str(path), pixels):
+        raise ValueError(f'{path} cannot be written')

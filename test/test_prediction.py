@@ -6,6 +6,9 @@ import pytest
 
 from seg_ros import segmenter
 from seg_ros.cli import main
+from seg_ros.datasets import build_dataset
+from seg_ros.evaluation.skips import Skips
+from seg_ros.picture_sources import open_pictures
 from test.evaluation.conftest import START_NS, build_bag, scene
 
 
@@ -76,6 +79,34 @@ def test_video_becomes_a_video_of_the_overlay(tmp_path, primary_model):
     assert frame.shape == (48, 64, 3)
     # half image, half class colour: most of the scene is green
     assert frame.reshape(-1, 3).mean(axis=0).argmax() == 1
+
+
+def test_pseudo_labels_are_a_data_set_without_the_unsure_pixels(tmp_path, folder, primary_model):
+    out = tmp_path / 'pseudo'
+    predict(primary_model, folder, '--out', out, '--format', 'dataset', '--min-confidence', 0.6)
+    net = segmenter.load(primary_model, backend='onnxruntime')
+    dataset = build_dataset('folder', out)
+    assert dataset.classes == net.card.classes
+    assert dataset.names == ('a.png', 'deep/b.png')
+    for index, name in enumerate(dataset.names):
+        assert (out / 'images' / name).read_bytes() == (folder / name).read_bytes()
+        sample, sure = dataset[index], net.segment(scene(index + 1)[0], 'rgb')
+        expected = np.where(sure.confidence < 0.6 * 255, 255, sure.labels)
+        np.testing.assert_array_equal(sample.labels, expected)
+        assert 0 < (sample.labels == 255).mean() < 1
+    predict(primary_model, folder, '--out', out, '--format', 'dataset', status=2)
+
+
+def test_pseudo_labels_of_a_bag_keep_its_pixels(tmp_path, primary_model):
+    bag = build_bag(2).save(tmp_path / 'drive')
+    out = tmp_path / 'pseudo'
+    topic = ['--image-topic', '/camera/image_raw/compressed']
+    predict(primary_model, bag, '--out', out, '--format', 'dataset', *topic)
+    dataset = build_dataset('folder', out)
+    pictures = list(open_pictures([bag], topic[1])[1].read(Skips()))
+    assert len(dataset) == len(pictures) == 2
+    for index, picture in enumerate(pictures):
+        np.testing.assert_array_equal(dataset[index].image, picture.image_rgb)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,11 @@
-"""Segment images, a video or a bag into files to look at.
+"""Segment images, a video or a bag into files to look at, or to train on.
 
 Images and bags become <out>/labels/<name>.png (class ids, 255 = void) and overlay/<name>.png;
-a video becomes <out>/<name>_overlay.mp4. --format chooses otherwise.
+a video becomes <out>/<name>_overlay.mp4. --format chooses otherwise; dataset writes images/,
+labels/ and classes.yaml, which train reads as dataset=folder. With --min-confidence the pixels
+that the net is not sure of are void, and count nowhere:
+
+    python -m seg_ros predict photos --format dataset --min-confidence 0.9 --out pseudo_labelled
 """
 
 from __future__ import annotations
@@ -11,6 +15,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
+
+    from seg_ros.model_card import ClassInfo
+    from seg_ros.prediction import PredictionWriter
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--backend', default='auto', help='engine')
     parser.add_argument('--image-topic', help='of a bag; the only one by default')
     parser.add_argument(
-        '--format', choices=('png', 'mp4'), help='mp4 for a video, png otherwise by default'
+        '--format',
+        choices=('png', 'mp4', 'dataset'),
+        help='mp4 for a video, png otherwise by default; dataset: pseudo-labels to train on',
     )
     parser.add_argument('--fps', type=float, help='of the mp4; by default that of the source')
     parser.add_argument('--alpha', type=float, default=0.5, help='share of colour in the overlay')
@@ -35,7 +44,8 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from seg_ros.evaluation.skips import Skips
-    from seg_ros.prediction import OverlayVideo, PictureFiles, open_pictures
+    from seg_ros.model_card import VOID_ID
+    from seg_ros.picture_sources import open_pictures
     from seg_ros.segmenter import load
 
     if not 0 <= args.alpha <= 1:
@@ -44,16 +54,10 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f'--fps is {args.fps}; give a number above 0')
     kind, source = open_pictures(args.paths, args.image_topic)
     segmenter = load(args.model, backend=args.backend)
-    classes = segmenter.card.classes
-    out: PictureFiles | OverlayVideo
-    if (args.format or ('mp4' if kind == 'video' else 'png')) == 'mp4':
-        target = args.out / f'{source.name}_overlay.mp4'
-        fps = args.fps or source.fps
-        out = OverlayVideo(target, classes, fps, alpha=args.alpha, overwrite=args.overwrite)
-    else:
-        target = args.out
-        out = PictureFiles(args.out, classes, alpha=args.alpha, overwrite=args.overwrite)
-    skips, count = Skips(), 0
+    form = args.format or ('mp4' if kind == 'video' else 'png')
+    target = args.out / f'{source.name}_overlay.mp4' if form == 'mp4' else args.out
+    out = _open_writer(form, target, segmenter.card.classes, args.fps or source.fps, args)
+    skips, count, void_share = Skips(), 0, 0.0
     with out:
         pictures = source.read(skips)
         for picture in tqdm(pictures, total=len(source), unit='frame', disable=args.quiet):
@@ -65,7 +69,26 @@ def run(args: argparse.Namespace) -> int:
             )
             out.write(picture, result.labels)
             count += 1
+            void_share += float((result.labels == VOID_ID).mean())
     print(f'{count} frames through {segmenter.card.name}: see {target}')
+    if count and args.min_confidence > 0:
+        print(f'{void_share / count:.1%} of the pixels are void: confidence below the minimum')
     for line in skips.lines():
         print(f'skipped: {line}')
     return 0 if count else 2
+
+
+def _open_writer(
+    form: str,
+    target: Path,
+    classes: tuple[ClassInfo, ...],
+    fps: float,
+    args: argparse.Namespace,
+) -> PredictionWriter:
+    from seg_ros.prediction import LabelledFolder, OverlayVideo, PictureFiles
+
+    if form == 'dataset':
+        return LabelledFolder(target, classes, overwrite=args.overwrite)
+    if form == 'mp4':
+        return OverlayVideo(target, classes, fps, alpha=args.alpha, overwrite=args.overwrite)
+    return PictureFiles(target, classes, alpha=args.alpha, overwrite=args.overwrite)

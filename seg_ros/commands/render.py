@@ -103,16 +103,13 @@ def write_folder(dataset: RobocupScenes, out: Path, suffix: str, workers: int) -
     Raises:
         FileExistsError: If ``out`` holds anything.
     """
-    import yaml
+    from seg_ros.datasets.folder import CLASSES_FILE, save_classes_file
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(f'{out} is not empty; give a new folder')
     for name in ('images', 'labels'):
         (out / name).mkdir(parents=True)
-    classes = [
-        {'id': one.id, 'name': one.name, 'color': list(one.color)} for one in dataset.classes
-    ]
-    (out / 'classes.yaml').write_text(yaml.safe_dump({'classes': classes}, sort_keys=False))
+    save_classes_file(out / CLASSES_FILE, dataset.classes)
     for _ in _write_all(dataset, out, suffix, workers):
         pass
 

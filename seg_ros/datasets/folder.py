@@ -18,6 +18,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,13 @@ def _load_classes_file(path: Path) -> dict[str, Any]:
     if unknown := sorted(raw.keys() - _KEYS, key=str):
         raise ValueError(f'{path}: unknown keys {unknown}; allowed are {sorted(_KEYS)}')
     return raw
+
+
+def save_classes_file(path: Path, classes: Iterable[ClassInfo]) -> None:
+    """Write a ``classes.yaml`` that ``Folder`` reads."""
+    listed = [{'id': each.id, 'name': each.name, 'color': list(each.color)} for each in classes]
+    text = yaml.safe_dump({'classes': listed}, sort_keys=False, default_flow_style=None)
+    path.write_text(text, encoding='utf-8')
 
 
 def classes_from_list(entries: Any, path: Path) -> tuple[ClassInfo, ...]:
