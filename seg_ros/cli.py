@@ -63,7 +63,8 @@ def main(argv: list[str] | None = None, *, command: str | None = None) -> int:
     ros_start = arguments.index(ROS_ARGS) if ROS_ARGS in arguments else len(arguments)
     logging.basicConfig(level=logging.INFO, format='%(levelname)s: %(message)s')
     try:
-        args = parser.parse_args(arguments[:ros_start])
+        # intermixed: settings (key=value) may stand on both sides of an option
+        args = parser.parse_intermixed_args(arguments[:ros_start])
         args.ros_arguments = arguments[ros_start:]
         return int(module.run(args))
     except (ValueError, FileNotFoundError, FileExistsError) as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from seg_ros.cli import COMMANDS, main
+from seg_ros.commands import train
 
 SCRIPTS = Path(__file__).resolve().parent.parent / 'scripts'
 
@@ -53,3 +54,11 @@ def test_unknown_commands_are_refused(capsys):
 def test_bad_input_ends_with_one_line_and_status_2(capsys, tmp_path):
     assert main(['demo', '--bag', str(tmp_path / 'none'), '--model', str(tmp_path)]) == 2
     assert capsys.readouterr().err.startswith(f"demo: no model '{tmp_path}'")
+
+
+def test_settings_may_stand_on_both_sides_of_an_option(monkeypatch):
+    seen = []
+    monkeypatch.setattr(train, 'run', lambda args: seen.append(args) or 0)
+    assert main(['train', 'seed=1', '--config', 'x', 'data=y', '--quiet', 'name=z']) == 0
+    assert seen[0].overrides == ['seed=1', 'data=y', 'name=z']
+    assert (seen[0].config, seen[0].quiet) == ('x', True)

@@ -50,6 +50,42 @@ def sum_over_processes(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def differentiable_sum(local: Tensor) -> Tensor:
+    """Sum over all processes, of which each differentiates by its own part.
+
+    The gradient is scaled by the number of processes, as ``DistributedDataParallel`` divides by
+    it: a loss of such sums has the gradient that one process with all the images would compute.
+    """
+    if not dist.is_initialized():
+        return local
+    return sum_over_processes(local.detach().clone()) + _scaled_gradient(local)
+
+
+def gather_rows(local: Tensor) -> Tensor:
+    """The rows of all processes one below the other; gradients as of ``differentiable_sum``.
+
+    Args:
+        local: (n, ...) with an n that may differ from process to process, or be 0.
+    """
+    if not dist.is_initialized():
+        return local
+    counts = [torch.zeros(1, dtype=torch.int64, device=local.device) for _ in range(world_size())]
+    dist.all_gather(counts, torch.tensor([len(local)], device=local.device))
+    lengths = [int(count) for count in counts]
+    padded = local.new_zeros((max(1, *lengths), *local.shape[1:]))
+    padded[: len(local)] = local.detach()
+    blocks = [torch.empty_like(padded) for _ in lengths]
+    dist.all_gather(blocks, padded)
+    parts = [block[:length] for block, length in zip(blocks, lengths, strict=True)]
+    parts[rank()] = local.detach() + _scaled_gradient(local)
+    return torch.cat(parts)
+
+
+def _scaled_gradient(local: Tensor) -> Tensor:
+    """Zeros with the gradient of ``local`` times the number of processes."""
+    return world_size() * (local - local.detach())
+
+
 def any_process(flag: bool, device: torch.device) -> bool:
     """Whether the flag is set in any process."""
     if not dist.is_initialized():

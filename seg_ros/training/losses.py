@@ -1,7 +1,8 @@
 """Losses per pixel and their weighted sum.
 
-Void pixels (255) never count. Means over pixels are means over the pixels of all processes, so a
-run on several GPUs has the gradient of one on a single GPU.
+Void pixels (255) never count. Every loss is that of the images of all processes together, so a run
+on several GPUs has the gradient of one on a single GPU. Each process must therefore come to every
+exchange, also with no labelled pixel of its own.
 
 Shapes: N batch, C classes, h w rows and columns.
 """
@@ -17,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seg_ros.model_card import VOID_ID
-from seg_ros.training.distributed import sum_over_processes, world_size
+from seg_ros.training.distributed import gather_rows, sum_over_processes, world_size
 from seg_ros.training.region_losses import dice_loss, lovasz_loss, total_variation
 
 ENET_OFFSET = 1.10
@@ -163,16 +164,22 @@ class SegmentationLoss(nn.Module):
             reduction='none',
         )
         valid = labels != VOID_ID
-        if not valid.any():
-            return logits.sum() * 0
         with torch.no_grad():
             plain = F.cross_entropy(logits, labels, ignore_index=VOID_ID, reduction='none')[valid]
-            least = max(1, math.ceil(self.ohem_keep * plain.numel()))
-            bound = -math.log(max(self.ohem_threshold, 1e-6))
-            kth = plain.kthvalue(plain.numel() - least + 1).values
-            hard = plain >= kth.clamp_max(bound)
+            hard = plain >= self._least_hard(plain)
             weight = self._weight_of(labels)[valid][hard].sum()
         return _divide(losses[valid][hard].sum(), weight)
+
+    def _least_hard(self, losses: Tensor) -> Tensor:
+        """The smallest loss of a hard pixel, from the (n,) losses of this process's pixels."""
+        count = int(sum_over_processes(torch.tensor(losses.numel(), device=losses.device)))
+        least = max(1, math.ceil(self.ohem_keep * count))
+        # A pixel that is not among the hardest of its process is not among those of all.
+        hardest = gather_rows(losses.topk(min(least, losses.numel()), sorted=False).values)
+        bound = -math.log(max(self.ohem_threshold, 1e-6))
+        if not count:
+            return hardest.new_tensor(bound)
+        return hardest.kthvalue(hardest.numel() - least + 1).values.clamp_max(bound)
 
     def _weight_of(self, labels: Tensor) -> Tensor:
         valid = labels != VOID_ID

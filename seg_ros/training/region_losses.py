@@ -1,6 +1,7 @@
 """Losses on regions: Dice, Lovasz-Softmax and total variation.
 
-They are no sums over pixels; on several processes each takes its own images.
+Dice and Lovasz-Softmax are no sums over pixels; on several processes they are those of the images
+of all processes: Dice exchanges two sums per class, Lovasz-Softmax, which sorts, every pixel.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seg_ros.model_card import VOID_ID
+from seg_ros.training.distributed import differentiable_sum, gather_rows, sum_over_processes
 
 
 def dice_loss(logits_nchw: Tensor, labels_nhw: Tensor) -> Tensor:
@@ -20,9 +22,9 @@ def dice_loss(logits_nchw: Tensor, labels_nhw: Tensor) -> Tensor:
         labels_nhw: (N, h, w) int64, 255 = void.
     """
     probabilities, truth = _flatten(logits_nchw, labels_nhw)
-    hits = (probabilities * truth).sum(0)
-    sizes = probabilities.sum(0) + truth.sum(0)
-    present = truth.sum(0) > 0
+    hits = differentiable_sum((probabilities * truth).sum(0))
+    sizes = differentiable_sum(probabilities.sum(0) + truth.sum(0))
+    present = sum_over_processes(truth.sum(0)) > 0
     if not present.any():
         return logits_nchw.sum() * 0
     return 1 - (2 * hits[present] / sizes[present]).mean()
@@ -36,6 +38,8 @@ def lovasz_loss(logits_nchw: Tensor, labels_nhw: Tensor) -> Tensor:
         labels_nhw: (N, h, w) int64, 255 = void.
     """
     probabilities, truth = _flatten(logits_nchw, labels_nhw)
+    probabilities = gather_rows(probabilities)
+    truth = gather_rows(truth.to(torch.uint8)).to(probabilities.dtype)
     losses = []
     for channel in range(truth.shape[1]):
         inside = truth[:, channel]
