@@ -13,6 +13,8 @@ from typing import Any, Literal, NamedTuple, Protocol
 import cv2
 import numpy as np
 
+from seg_ros.image_container import check_structure, encoded_size, is_jpeg
+
 ColorOrder = Literal['bgr', 'rgb']
 
 MAX_IMAGE_PIXELS = 1 << 26  # 8192 x 8192, 4K four times over; a larger claim is taken for damage
@@ -147,18 +149,9 @@ def decode_compressed_image(
     Raises:
         ValueError: If the data is no JPEG or PNG, too large, truncated or damaged.
     """
-    data = np.frombuffer(message.data, np.uint8)
-    width, height = _encoded_size(data.tobytes()[:_HEADER_BYTES], message.format)
-    _check_size(width, height, max_image_pixels)
-    trailer = b'\xff\xd9' if data[0] == 0xFF else b'IEND'
-    if trailer not in data[-_TRAILER_BYTES:].tobytes():
-        raise ValueError(f'compressed image of {len(data)} bytes is truncated')
-    try:
-        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error as error:
-        raise ValueError(f'compressed image cannot be decoded: {error.err}') from error
-    if pixels is None or pixels.shape[:2] != (height, width):
-        raise ValueError(f'compressed image ({message.format!r}) is damaged')
+    pixels = _decode_file(
+        message, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION, max_image_pixels
+    )
     return CameraImage(pixels, 'bgr')
 
 
@@ -176,7 +169,8 @@ def decode_labels(
     dtype = _LABEL_TYPES.get(message.encoding)
     if dtype is None:
         raise ValueError(
-            f'label image has encoding {message.encoding!r}; allowed are {", ".join(_LABEL_TYPES)}'
+            f'label image has encoding {_quoted(message.encoding)}; '
+            f'allowed are {", ".join(_LABEL_TYPES)}'
         )
     rows = _checked_rows(message, 1, dtype.itemsize, max_image_pixels)
     if dtype.itemsize == 1:
@@ -196,16 +190,35 @@ def decode_compressed_labels(
     Raises:
         ValueError: If it is no such PNG, too large, or damaged; JPEG alters ids and is refused.
     """
-    data = np.frombuffer(message.data, np.uint8)
-    width, height = _encoded_size(data.tobytes()[:_HEADER_BYTES], message.format)
-    _check_size(width, height, max_image_pixels)
-    if data[0] == 0xFF:
+    if is_jpeg(bytes(message.data[:2])):
         raise ValueError('label image is a JPEG, which alters ids; record it as PNG')
-    labels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
-    if labels is None or labels.shape != (height, width) or labels.dtype != np.uint8:
-        what = 'damaged' if labels is None else f'{labels.shape} {labels.dtype}'
-        raise ValueError(f'compressed label image is {what}; expected one channel of 8 bit')
+    labels = _decode_file(message, cv2.IMREAD_UNCHANGED, max_image_pixels)
+    if labels.ndim != 2 or labels.dtype != np.uint8:
+        raise ValueError(
+            f'compressed label image is {labels.shape} {labels.dtype}; '
+            'expected one channel of 8 bit'
+        )
     return np.asarray(labels, np.uint8)
+
+
+def _decode_file(message: CompressedImageMessage, flags: int, max_image_pixels: int) -> np.ndarray:
+    """Decode a JPEG or PNG after its size and structure were checked."""
+    data = bytes(message.data)
+    width, height = encoded_size(data, message.format)
+    _check_size(width, height, max_image_pixels)
+    check_structure(data)
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise ValueError(f'compressed image cannot be decoded: {error.err}') from error
+    if pixels is None or pixels.shape[:2] != (height, width):
+        raise ValueError(f'compressed image ({_quoted(message.format)}) is damaged')
+    return np.asarray(pixels)
+
+
+def _quoted(text: str) -> str:
+    """Quote a sender's text; a log is no place for a megabyte of it."""
+    return repr(text[:40])
 
 
 def _check_size(width: int, height: int, max_image_pixels: int) -> None:
@@ -250,37 +263,14 @@ def _decode_with_cv_bridge(message: ImageMessage, max_image_pixels: int) -> Came
     try:
         from cv_bridge import CvBridge, CvBridgeError  # noqa: PLC0415 - only where installed
     except ImportError:
-        raise ValueError(f'unknown encoding {message.encoding!r}; available: {known}') from None
+        raise ValueError(
+            f'unknown encoding {_quoted(message.encoding)}; available: {known}'
+        ) from None
     try:
         pixels = CvBridge().imgmsg_to_cv2(message, 'bgr8')
     except (CvBridgeError, cv2.error, TypeError, RuntimeError) as error:
         raise ValueError(
-            f'encoding {message.encoding!r} is neither one of {known} nor known to cv_bridge: '
-            f'{error}'
+            f'encoding {_quoted(message.encoding)} is neither one of {known} nor known to '
+            f'cv_bridge: {error}'
         ) from error
     return CameraImage(np.asarray(pixels, np.uint8), 'bgr')
-
-
-_HEADER_BYTES = 1 << 18  # EXIF and ICC segments come before a JPEG's size, at most 64 KiB each
-_TRAILER_BYTES = 1 << 12  # some drivers pad
-# Start-of-frame markers of JPEG (ITU T.81, table B.1); C4, C8 and CC are none.
-_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-
-
-def _encoded_size(head: bytes, declared: str) -> tuple[int, int]:
-    """Read width and height from the first bytes of a PNG or JPEG without decoding it."""
-    if head[:8] == b'\x89PNG\r\n\x1a\n' and head[12:16] == b'IHDR' and len(head) >= 24:
-        return int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
-    if head[:2] != b'\xff\xd8':
-        raise ValueError(f'compressed image ({declared!r}) is neither JPEG nor PNG')
-    position = 2
-    while position + 9 <= len(head) and head[position] == 0xFF:
-        marker = head[position + 1]
-        if marker == 0xFF:  # fill byte
-            position += 1
-            continue
-        if marker in _START_OF_FRAME:
-            height = int.from_bytes(head[position + 5 : position + 7])
-            return int.from_bytes(head[position + 7 : position + 9]), height
-        position += 2 + int.from_bytes(head[position + 2 : position + 4])
-    raise ValueError('compressed image is a JPEG without a frame header: truncated or damaged')

@@ -1,0 +1,65 @@
+"""Short runs of what ``make fuzz`` does for long, and single files that ask for too much."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from seg_ros import segmenter
+from seg_ros.image import decode_compressed_image, decode_compressed_labels
+from test.robustness.frames import fuzz_bags, fuzz_decoder
+from test.robustness.strategies import bombs, pictures
+from test.robustness.tally import resident_mb, table
+
+
+@pytest.fixture
+def net(primary_model):
+    return segmenter.load(primary_model, backend='onnxruntime')
+
+
+def test_lying_messages_are_refused_and_the_others_keep_their_size(net):
+    tallies = fuzz_decoder(net, 150)
+    assert not sum(tally.losses for tally in tallies), table(tallies)
+    for tally in tallies[:2]:
+        assert tally.served >= 10, table(tallies)
+        assert tally.rejected.total() >= 10, table(tallies)
+
+
+def test_bad_messages_of_a_bag_are_listed_and_the_others_read(tmp_path):
+    tallies = fuzz_bags(tmp_path, 100)
+    assert not sum(tally.losses for tally in tallies), table(tallies)
+    for tally in tallies:
+        assert tally.served + tally.rejected.total() == tally.cases == 100
+        assert tally.served
+        assert tally.rejected
+
+
+@pytest.mark.parametrize('data', pictures())
+def test_every_kind_of_jpeg_and_png_is_decoded(data):
+    image = decode_compressed_image(SimpleNamespace(format='', data=data))
+    assert image.pixels.shape in {(48, 64, 3), (37, 53, 3)}
+
+
+@pytest.mark.parametrize('decode', [decode_compressed_image, decode_compressed_labels])
+@pytest.mark.parametrize('data', bombs())
+def test_small_files_that_ask_for_much_are_refused_before_they_are_decoded(decode, data):
+    before_mb, began = resident_mb(), time.monotonic()
+    with pytest.raises(ValueError, match=r'compressed image|image size|label image'):
+        decode(SimpleNamespace(format='', data=data))
+    assert resident_mb() - before_mb < 50  # one of them asks for 12 GB
+    assert time.monotonic() - began < 5  # OpenCV alone works on some of them for longer
+
+
+def test_a_frame_header_cannot_hide_behind_a_marker_that_readers_understand_differently():
+    *_, hidden, _scans = bombs()
+    with pytest.raises(ValueError, match='without a frame header'):
+        decode_compressed_image(SimpleNamespace(format='jpeg', data=hidden))
+
+
+def test_reasons_quote_no_more_than_a_few_characters():
+    message = SimpleNamespace(format='x' * 100_000, data=b'nothing')
+    with pytest.raises(ValueError, match='neither JPEG nor PNG') as caught:
+        decode_compressed_image(message)
+    assert len(str(caught.value)) < 200
