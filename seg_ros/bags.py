@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
+import re
 import sqlite3
 import struct
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -15,11 +17,7 @@ from rosbags.rosbag2 import ReaderError, StoragePlugin, Writer, WriterError
 from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, TypesysError, get_typestore
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd  # rosbags depends on it
-
+from seg_ros.bag_compression import ZstdError, limit_rosbags
 from seg_ros.image import (
     MAX_IMAGE_PIXELS,
     CameraImage,
@@ -37,6 +35,9 @@ if TYPE_CHECKING:
 
 IMAGE_TYPE = 'sensor_msgs/msg/Image'
 COMPRESSED_IMAGE_TYPE = 'sensor_msgs/msg/CompressedImage'
+MAX_METADATA_BYTES = 1 << 22  # metadata.yaml; 1000 topics take half a megabyte
+_MAX_NESTING = 50  # of its brackets; rosbag2 writes 2, and the time to parse grows with the square
+limit_rosbags()
 _TYPES = get_typestore(Stores.ROS2_JAZZY)
 # What rosbags and the layers below it raise for storage that is no bag or ends too early.
 _DAMAGE = (
@@ -46,13 +47,17 @@ _DAMAGE = (
     apsw.Error,
     sqlite3.Error,
     struct.error,
-    zstd.ZstdError,
+    ZstdError,
     AssertionError,
     EOFError,
-    MemoryError,  # a length that was damaged
+    MemoryError,  # a length that was damaged, as the next one
+    OverflowError,
+    RecursionError,  # metadata nested deeper than YAML is parsed
     OSError,
-    KeyError,
+    LookupError,
     ValueError,
+    TypeError,  # metadata whose fields are of other types, as the next one
+    AttributeError,
 )
 
 
@@ -98,8 +103,10 @@ class Bag:
         if not self.path.exists():
             raise FileNotFoundError(f'no bag at {self.path}; give the folder with metadata.yaml')
         try:
+            _check_metadata(self.path / 'metadata.yaml')
             self._reader = AnyReader([self.path], default_typestore=_TYPES)
             self._reader.open()
+            self._check_types()
         except _DAMAGE as error:
             raise ValueError(f'{self.path} is no readable rosbag2: {error}') from error
 
@@ -130,6 +137,14 @@ class Bag:
     def typestore(self) -> Any:
         """The message types that the bag was recorded with."""
         return self._reader.typestore
+
+    def _check_types(self) -> None:
+        """Look at everything that metadata.yaml says once, while errors are still expected."""
+        if not math.isfinite(self.start_ns + self.duration_s):
+            raise ValueError('its times are not finite')
+        for topic in self.topics.values():
+            if not isinstance(topic.name, str) or not isinstance(topic.type, str):
+                raise ValueError(f'topic {topic.name!r} of type {topic.type!r}')
 
     def topic(self, name: str, types: Iterable[str] = ()) -> BagTopic:
         """Find a topic.
@@ -193,7 +208,8 @@ class Bag:
 
     def close(self) -> None:
         """Release the files."""
-        self._reader.close()
+        with contextlib.suppress(AttributeError):  # metadata whose list of files is no list
+            self._reader.close()
 
     def __enter__(self) -> Self:
         return self
@@ -262,6 +278,18 @@ class BagWriter:
         self._writer.close()
 
 
+def _check_metadata(path: Path) -> None:
+    if not path.is_file():
+        return
+    if (size := path.stat().st_size) > MAX_METADATA_BYTES:
+        raise ValueError(f'{path.name} has {size} bytes; allowed are {MAX_METADATA_BYTES}')
+    depth = 0
+    for bracket in re.findall(r'[\[\]{}]', path.read_text(encoding='utf-8')):
+        depth = depth + 1 if bracket in '[{' else max(0, depth - 1)
+        if depth > _MAX_NESTING:
+            raise ValueError(f'{path.name} is nested more than {_MAX_NESTING} deep')
+
+
 def decode_image_data(
     data: bytes, message_type: str, *, max_image_pixels: int = MAX_IMAGE_PIXELS
 ) -> CameraImage:
@@ -283,20 +311,26 @@ def decode_label_data(data: bytes, message_type: str) -> np.ndarray:
 
 
 def _to_image(message: Any, message_type: str, max_image_pixels: int) -> CameraImage:
+    _check_is_image(message_type)
     if message_type == COMPRESSED_IMAGE_TYPE:
         return decode_compressed_image(message, max_image_pixels=max_image_pixels)
     return decode_image(message, max_image_pixels=max_image_pixels)
 
 
 def _to_labels(message: Any, message_type: str) -> np.ndarray:
+    _check_is_image(message_type)
     if message_type == COMPRESSED_IMAGE_TYPE:
         return decode_compressed_labels(message)
     return decode_labels(message)
 
 
-def _deserialize(data: bytes, message_type: str) -> object:
+def _check_is_image(message_type: str) -> None:
     if message_type not in (IMAGE_TYPE, COMPRESSED_IMAGE_TYPE):
         raise ValueError(f'{message_type} is no image; expected {IMAGE_TYPE} or compressed')
+
+
+def _deserialize(data: bytes, message_type: str) -> object:
+    _check_is_image(message_type)
     try:
         return _TYPES.deserialize_cdr(data, message_type)
     except SerdeError as error:
