@@ -1,7 +1,4 @@
-"""What a skeleton is dressed in: a person, or one of three builds of humanoid robots.
-
-Also robots without a skeleton.
-"""
+"""What a skeleton is dressed in: a person, or one of three builds of humanoid robots."""
 
 from __future__ import annotations
 
@@ -10,18 +7,13 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from seg_ros.scenes.labels import ROBOT
 from seg_ros.scenes.parts import (
     UPRIGHT,
     Color,
     Part,
     Shape,
     axes_along,
-    grey,
     limb,
-    tilt,
-    turn,
-    vivid,
 )
 
 if TYPE_CHECKING:
@@ -29,6 +21,23 @@ if TYPE_CHECKING:
 
 Build = Literal['shell', 'brackets', 'slim', 'person']
 Joints = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a robot's head looks like; from behind many are as round and white as a ball.
+
+    Attributes:
+        size: Relative to the usual.
+        rounded: An ellipsoid, else a box.
+        visor: RGB of the face.
+        eyes: Two dark eyes in place of a visor.
+    """
+
+    size: float = 1.0
+    rounded: bool = True
+    visor: Color = (0.1, 0.1, 0.1)
+    eyes: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,9 @@ class Figure:
         stoutness: Widths relative to the usual.
         cloth: Texture of body and limbs, '' for none.
         gloss: Of the shell.
+        skull: Of a robot.
+        hands: RGB.
+        caps: Rounded caps over knees and elbows.
     """
 
     build: Build
@@ -52,6 +64,9 @@ class Figure:
     stoutness: float = 1.0
     cloth: str = ''
     gloss: float = 0.2
+    skull: Head = Head()
+    hands: Color = (0.1, 0.1, 0.1)
+    caps: bool = False
 
 
 def _dress_person(figure: Figure, at: Joints, trunk: np.ndarray, whole: np.ndarray) -> list[Part]:
@@ -125,7 +140,7 @@ def _dress_person(figure: Figure, at: Joints, trunk: np.ndarray, whole: np.ndarr
 def _dress_shell(figure: Figure, at: Joints, trunk: np.ndarray, whole: np.ndarray) -> list[Part]:
     """Rounded plastic shells over dark joints."""
     h, w, label = figure.height, figure.stoutness * figure.height, figure.label
-    body, second, feet, head, marker = figure.colors
+    body, second, feet, _, marker = figure.colors
     cloth, gloss = figure.cloth, figure.gloss
     middle = 0.5 * (at['pelvis'] + at['neck'])
     parts = [
@@ -159,24 +174,7 @@ def _dress_shell(figure: Figure, at: Joints, trunk: np.ndarray, whole: np.ndarra
             gloss,
         ),
         limb(at['neck'], at['head'], 0.03 * h, second, label),
-        Part(
-            'ellipsoid',
-            (0.085 * h, 0.08 * h, 0.075 * h),
-            at['head'],
-            trunk,
-            head,
-            label,
-            '',
-            gloss,
-        ),
-        Part(
-            'box',
-            (0.02 * h, 0.055 * h, 0.018 * h),
-            at['head'] + trunk @ [0.07 * h, 0, 0.012 * h],
-            trunk,
-            second,
-            label,
-        ),
+        *_head(figure, at['head'], trunk, 0.08 * h),
     ]
     for i in '01':
         parts += _joints(figure, at, i, 0.043 * w)
@@ -194,7 +192,9 @@ def _dress_shell(figure: Figure, at: Joints, trunk: np.ndarray, whole: np.ndarra
                 gloss=gloss,
             ),
             limb(at[f'elbow{i}'], at[f'hand{i}'], 0.033 * w, body, label, gloss=gloss),
-            Part('sphere', (0.036 * h,) * 3, at[f'hand{i}'], UPRIGHT, second, label),
+            Part(
+                'sphere', (0.036 * h,) * 3, at[f'hand{i}'], UPRIGHT, figure.hands, label, '', gloss
+            ),
             _foot(figure, at[f'ankle{i}'], whole, feet),
         ]
     return parts
@@ -205,7 +205,7 @@ def _dress_brackets(
 ) -> list[Part]:
     """Servo motors between metal plates."""
     h, w, label = figure.height, figure.stoutness * figure.height, figure.label
-    body, second, feet, head, marker = figure.colors
+    body, second, feet, _, marker = figure.colors
     cloth = figure.cloth or 'cloth_3'
     middle = 0.5 * (at['pelvis'] + at['neck'])
     parts = [
@@ -228,15 +228,7 @@ def _dress_brackets(
             label,
         ),
         limb(at['neck'], at['head'], 0.02 * h, second, label),
-        Part('box', (0.05 * h, 0.055 * h, 0.05 * h), at['head'], trunk, head, label, ''),
-        Part(
-            'cylinder',
-            (0.018 * h, 0.018 * h, 0.02 * h),
-            at['head'] + trunk @ [0.05 * h, 0, 0],
-            trunk @ tilt(np.pi / 2, 1),
-            second,
-            label,
-        ),
+        *_head(figure, at['head'], trunk, 0.055 * h),
     ]
     for i in '01':
         parts += _joints(figure, at, i, 0.034 * w)
@@ -270,7 +262,7 @@ def _dress_brackets(
 def _dress_slim(figure: Figure, at: Joints, trunk: np.ndarray, whole: np.ndarray) -> list[Part]:
     """Straight printed limbs and a tapered chest."""
     h, w, label = figure.height, figure.stoutness * figure.height, figure.label
-    body, second, feet, head, marker = figure.colors
+    body, second, feet, _, marker = figure.colors
     gloss = figure.gloss
     chest = at['neck'] - 0.07 * h * trunk[:, 2]
     parts = [
@@ -280,24 +272,7 @@ def _dress_slim(figure: Figure, at: Joints, trunk: np.ndarray, whole: np.ndarray
         ),
         Part('box', (0.064 * w, 0.05 * w, 0.035 * h), chest, trunk, marker, label),
         limb(at['neck'], at['head'], 0.022 * h, second, label),
-        Part(
-            'ellipsoid',
-            (0.062 * h, 0.055 * h, 0.078 * h),
-            at['head'],
-            trunk,
-            head,
-            label,
-            '',
-            gloss,
-        ),
-        Part(
-            'box',
-            (0.015 * h, 0.05 * h, 0.02 * h),
-            at['head'] + trunk @ [0.052 * h, 0, 0.01 * h],
-            trunk,
-            marker if w > h else second,
-            label,
-        ),
+        *_head(figure, at['head'], trunk, 0.068 * h),
     ]
     for i in '01':
         parts += _joints(figure, at, i, 0.033 * w)
@@ -317,10 +292,38 @@ def _dress_slim(figure: Figure, at: Joints, trunk: np.ndarray, whole: np.ndarray
             limb(at[f'shoulder{i}'], at[f'elbow{i}'], 0.026 * w, body, label, gloss=gloss),
             limb(at[f'elbow{i}'], at[f'hand{i}'], 0.022 * w, body, label, gloss=gloss),
             Part(
-                'ellipsoid', (0.03 * h, 0.02 * h, 0.035 * h), at[f'hand{i}'], trunk, second, label
+                'ellipsoid',
+                (0.03 * h, 0.02 * h, 0.035 * h),
+                at[f'hand{i}'],
+                trunk,
+                figure.hands,
+                label,
+                '',
+                gloss,
             ),
             _foot(figure, at[f'ankle{i}'], whole, feet),
         ]
+    return parts
+
+
+def _head(figure: Figure, place: np.ndarray, trunk: np.ndarray, radius: float) -> list[Part]:
+    """Skull and face."""
+    skull, label, gloss = figure.skull, figure.label, figure.gloss
+    r = radius * skull.size
+    color = figure.colors[3]
+    shape: Shape = 'ellipsoid' if skull.rounded else 'box'
+    size = (1.0 * r, 0.92 * r, 1.02 * r) if skull.rounded else (0.8 * r, 0.9 * r, 0.8 * r)
+    parts = [Part(shape, size, place, trunk, color, label, '', gloss)]
+    front = trunk @ [0.22 * r if skull.rounded else 0.1 * r, 0, 0.1 * r]
+    if skull.eyes:
+        for side in (-1, 1):
+            eye = place + trunk @ [0.82 * size[0], side * 0.42 * r, 0.15 * r]
+            parts.append(
+                Part('sphere', (0.17 * r,) * 3, eye, trunk, (0.03,) * 3, label, '', gloss)
+            )
+    elif skull.visor != color:
+        face = (0.88 * size[0], 0.72 * size[1], 0.55 * size[2])
+        parts.append(Part(shape, face, place + front, trunk, skull.visor, label, '', gloss))
     return parts
 
 
@@ -328,10 +331,18 @@ def _joints(figure: Figure, at: Joints, i: str, radius: float) -> list[Part]:
     across = at['hip0'] - at['hip1']
     axis = axes_along(across)
     size = (radius, radius, 1.1 * radius)
-    return [
-        Part('cylinder', size, at[f'{name}{i}'], axis, figure.colors[1], figure.label)
+    color, label = figure.colors[1], figure.label
+    parts = [
+        Part('cylinder', size, at[f'{name}{i}'], axis, color, label)
         for name in ('hip', 'knee', 'shoulder')
     ]
+    if figure.caps:
+        cap = (1.15 * radius,) * 3
+        parts += [
+            Part('sphere', cap, at[f'{name}{i}'], axis, figure.colors[0], label, '', figure.gloss)
+            for name in ('knee', 'shoulder', 'elbow')
+        ]
+    return parts
 
 
 def _foot(figure: Figure, ankle: np.ndarray, whole: np.ndarray, color: Color) -> Part:
@@ -347,35 +358,3 @@ DRESSERS: dict[str, Callable[[Figure, Joints, np.ndarray, np.ndarray], list[Part
     'brackets': _dress_brackets,
     'slim': _dress_slim,
 }
-
-
-def wheeled_robot(rng: np.random.Generator, place: np.ndarray, yaw: float) -> list[Part]:
-    """A robot of the middle-size league: a dark base, a coloured cover, a camera on top."""
-    dark, team = grey(rng, 0.02, 0.15), vivid(rng)
-    base_height = float(rng.uniform(0.12, 0.25))
-    here = np.array([place[0], place[1], 0.0])
-    axes = turn(yaw)
-
-    def part(shape: Shape, size: tuple[float, float, float], z: float, color: Color) -> Part:
-        return Part(shape, size, here + np.array([0, 0, z]), axes, color, ROBOT, 'cloth_3', 0.1)
-
-    parts = [
-        part('cylinder', (0.26, 0.26, base_height / 2), 0.03 + base_height / 2, dark),
-        part('box', (0.17, 0.17, 0.18), base_height + 0.2, team if rng.random() < 0.7 else dark),
-        part('cylinder', (0.1, 0.1, 0.12), base_height + 0.42, dark),
-        part('cylinder', (0.05, 0.05, 0.06), base_height + 0.56, dark),
-        part('ellipsoid', (0.06, 0.06, 0.03), base_height + 0.64, dark),
-    ]
-    for side in (-1, 1):
-        offset = axes @ [0.24, side * 0.12, 0]
-        parts.append(
-            Part(
-                'box',
-                (0.09, 0.03, 0.05),
-                here + offset + np.array([0, 0, 0.12]),
-                axes,
-                dark,
-                ROBOT,
-            )
-        )
-    return parts

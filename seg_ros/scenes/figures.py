@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from seg_ros.scenes.bodies import DRESSERS, Build, Figure, Joints
+from seg_ros.scenes.bodies import DRESSERS, Build, Figure, Head, Joints
 from seg_ros.scenes.labels import BACKGROUND, ROBOT
 from seg_ros.scenes.parts import Color, Part, grey, tilt, turn, vivid
 from seg_ros.scenes.textures import NUM_CLOTHS
@@ -48,17 +48,21 @@ class Posture:
 
 def random_robot(rng: np.random.Generator) -> Figure:
     """Draw the look of a humanoid robot."""
-    build: Build = ('shell', 'brackets', 'slim')[int(rng.integers(3))]
-    light = grey(rng, 0.55, 1.0)
-    dark = grey(rng, 0.03, 0.25)
+    build: Build = ('shell', 'brackets', 'slim')[int(rng.choice(3, p=[0.4, 0.25, 0.35]))]
+    light = grey(rng, 0.7, 1.0)
+    dark = grey(rng, 0.03, 0.2)
     team: Color = vivid(rng)
-    body = light if rng.random() < (0.75 if build == 'shell' else 0.35) else dark
-    if rng.random() < 0.12:
+    body = light if rng.random() < (0.35 if build == 'brackets' else 0.72) else dark
+    if rng.random() < 0.08:
         body = team
-    second = dark if rng.random() < 0.65 else grey(rng, 0.3, 0.9)
-    head = body if rng.random() < 0.6 else grey(rng, 0.1, 1.0)
-    feet = dark if rng.random() < 0.7 else light
-    cloth = '' if rng.random() < 0.4 else f'cloth_{(0, 3)[int(rng.integers(2))]}'
+    second = (dark, light, grey(rng, 0.2, 0.8))[int(rng.choice(3, p=[0.6, 0.2, 0.2]))]
+    head = light if rng.random() < 0.65 else (body if rng.random() < 0.6 else team)
+    pick = rng.random()
+    visor = dark if pick < 0.5 else (team if pick < 0.8 else head)
+    hands = (second, light, (0.95, 0.4, 0.12), team)[int(rng.choice(4, p=[0.4, 0.3, 0.1, 0.2]))]
+    feet = dark if rng.random() < 0.6 else light
+    rough = rng.random() < (0.6 if build == 'brackets' else 0.25)
+    cloth = f'cloth_{(0, 3)[int(rng.integers(2))]}' if rough else ''
     height = float(rng.choice([0.5, 0.58, 0.75, 0.9, 1.3], p=[0.3, 0.25, 0.15, 0.18, 0.12]))
     return Figure(
         build,
@@ -67,7 +71,15 @@ def random_robot(rng: np.random.Generator) -> Figure:
         (body, second, feet, head, team),
         float(rng.uniform(0.8, 1.3)),
         cloth,
-        float(rng.uniform(0.0, 0.5)),
+        float(rng.uniform(0.0, 0.6)),
+        Head(
+            float(rng.uniform(0.85, 1.35)),
+            bool(rng.random() < 0.7),
+            visor,
+            bool(rng.random() < 0.4),
+        ),
+        hands,
+        bool(rng.random() < 0.5),
     )
 
 
@@ -107,15 +119,15 @@ def random_posture(rng: np.random.Generator, *, person: bool = False) -> Posture
         (0.05, 0.05), (0.1, 0.1), arms, elbows, spread, float(rng.uniform(-0.05, 0.15)), head=head
     )
     pick = rng.random()
-    if pick < 0.35:
+    if pick < 0.32:
         return stand
-    if pick < 0.7:
+    if pick < 0.64:
         knees = (0.15 + max(0.0, -swing), 0.15 + max(0.0, swing))
         return replace(stand, hip=(swing + 0.1, -swing + 0.1), knee=knees)
     if person and pick < 0.9:
         bend = float(rng.uniform(1.0, 1.7))
         return replace(stand, hip=(bend, bend), knee=(bend, bend), lean=0.3)
-    if pick < 0.85:
+    if pick < 0.78:
         bend = float(rng.uniform(0.3, 0.8))
         return replace(stand, hip=(bend, bend), knee=(2 * bend, 2 * bend), lean=0.2)
     if person:

@@ -13,10 +13,14 @@ import numpy as np
 
 from seg_ros.scenes.labels import BACKGROUND, FIELD, LINE
 from seg_ros.scenes.pitch import Pitch
-from seg_ros.scenes.textures import noise_tile
+from seg_ros.scenes.textures import sample_noise
 
-LINE_COVERAGE = 0.4  # share of a pixel's patch of ground that makes it a line
+LINE_COVERAGE = 0.3
+"""Share of a pixel's patch of ground that makes it a line, near the camera."""
+MIN_LINE_COVERAGE = 0.1
+"""The same where a patch is much longer than a line is wide; see ``line_threshold``."""
 _FAR_M = 60.0
+_BLOCK = 4  # pixels
 _FIBRE_M, _MACRO_M, _STAIN_M = 0.005, 0.03, 0.02  # metres per texel of the noise tiles
 
 
@@ -106,7 +110,8 @@ def ground_points(rays: np.ndarray, position: np.ndarray) -> GroundPoints:
     height = np.float32(position[2])
     drop = -rays[..., 2]
     valid = drop > np.maximum(1e-4, height / _FAR_M * np.hypot(rays[..., 0], rays[..., 1]))
-    scale = np.where(valid, height / np.where(valid, drop, 1), 0).astype(np.float32)
+    scale = np.zeros_like(drop)
+    np.divide(height, drop, out=scale, where=valid)
     x = rays[..., 0] * scale
     y = rays[..., 1] * scale
     widths = []
@@ -135,31 +140,67 @@ def paint_ground(
     Returns:
         (H, W, 3) float32 albedo, 0 to 1, and (H, W) uint8 labels: line, field or background.
     """
-    shift_x, shift_y = _wobble(points, carpet)
-    covered = pitch.line_coverage(shift_x, shift_y, points.width_x, points.width_y)
+    covered = _line_coverage(points, pitch, carpet)
     inside = pitch.on_carpet(points.x, points.y) & points.valid
-    labels = np.where(covered > LINE_COVERAGE, np.uint8(LINE), np.uint8(FIELD))
+    labels = np.where(covered > line_threshold(points, pitch), np.uint8(LINE), np.uint8(FIELD))
     labels[~inside] = BACKGROUND
-    albedo = _grass(points, carpet)
-    paint = covered * (1 - _worn(points, carpet))
-    for channel, value in enumerate(carpet.line_color):
-        plane = albedo[..., channel]
+    planes = _grass(points, carpet)
+    paint = covered * (1 - _worn(points, carpet)) if carpet.wear > 0 else covered
+    for plane, value, grass in zip(planes, carpet.line_color, carpet.color, strict=True):
         # grass shows between the painted fibres, so the paint keeps some of its texture
-        plane += paint * (value * (0.85 + 0.15 * plane / max(carpet.color[channel], 0.05)) - plane)
+        share = 0.15 * value / max(grass, 0.05)
+        np.add(plane, paint * (np.float32(0.85 * value) - np.float32(1 - share) * plane), plane)
     outside = ~inside
     if outside.any():
-        albedo[outside] = _floor_color(points, floor)[outside]
-    return np.clip(albedo, 0, 1.2, out=albedo), labels
+        tone = _floor_tone(points, floor)
+        for plane, value in zip(planes, floor.color, strict=True):
+            np.copyto(plane, tone * np.float32(value), where=outside)
+    return np.clip(cv2.merge(planes), 0, 1.2), labels
 
 
-def _sample(
-    seed: int, x: np.ndarray, y: np.ndarray, step: float, wavelength: float, stretch: float = 1.0
-) -> np.ndarray:
-    tile = noise_tile(seed, 512, wavelength, stretch)
-    mapped = (x * np.float32(1 / step), y * np.float32(1 / step))
-    return np.asarray(
-        cv2.remap(tile, *mapped, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP), np.float32
+def line_threshold(points: GroundPoints, pitch: Pitch) -> np.ndarray:
+    """Coverage above which a pixel is called line.
+
+    People who label draw far lines unbroken and at least a pixel wide. A line of width w between
+    two patches of length p covers w / 2p of each, so the threshold stays below that.
+
+    Args:
+        points: Of the pixels.
+        pitch: Its lines.
+
+    Returns:
+        The shape of the points, float32.
+    """
+    patch = np.maximum(points.width_x, points.width_y)
+    threshold = np.float32(0.4 * pitch.line_width) / patch
+    return np.clip(threshold, MIN_LINE_COVERAGE, LINE_COVERAGE, out=threshold)
+
+
+def _line_coverage(points: GroundPoints, pitch: Pitch, carpet: Carpet) -> np.ndarray:
+    """Coverage by paint, computed in full only near lines."""
+    x, y = _wobble(points, carpet)
+    reach = 2 * _BLOCK - 1
+    near = pitch.line_coverage(
+        *(plane[::_BLOCK, ::_BLOCK] for plane in (x, y)),
+        *(reach * plane[::_BLOCK, ::_BLOCK] for plane in (points.width_x, points.width_y)),
     )
+    blocks = cv2.dilate((near > 0).astype(np.uint8), np.ones((3, 3), np.uint8))
+    blocks = blocks.repeat(_BLOCK, axis=0).repeat(_BLOCK, axis=1)
+    close = np.flatnonzero(blocks[: x.shape[0], : x.shape[1]].astype(bool) & points.valid)
+    covered = np.zeros(x.shape, np.float32)
+    if len(close):
+        covered.ravel()[close] = pitch.line_coverage(
+            *(plane.ravel()[close] for plane in (x, y, points.width_x, points.width_y))
+        )
+    return covered
+
+
+def _coarse_noise(
+    seed: int, x: np.ndarray, y: np.ndarray, step: float, wavelength: float
+) -> np.ndarray:
+    """Noise of large structures only: computed for every fourth pixel."""
+    small = sample_noise(seed, x[::_BLOCK, ::_BLOCK], y[::_BLOCK, ::_BLOCK], step, wavelength)
+    return np.asarray(cv2.resize(small, x.shape[::-1], interpolation=cv2.INTER_LINEAR))
 
 
 def _wobble(points: GroundPoints, carpet: Carpet) -> tuple[np.ndarray, np.ndarray]:
@@ -167,23 +208,24 @@ def _wobble(points: GroundPoints, carpet: Carpet) -> tuple[np.ndarray, np.ndarra
         return points.x, points.y
     shifted = []
     for index, plane in enumerate((points.x, points.y)):
-        shift = _sample(40 + index, points.x + carpet.seed, points.y, 0.03, 30)
+        shift = _coarse_noise(40 + index, points.x + carpet.seed, points.y, 0.03, 30)
         shifted.append(plane + np.float32(carpet.wobble) * shift)
     return shifted[0], shifted[1]
 
 
-def _grass(points: GroundPoints, carpet: Carpet) -> np.ndarray:
+def _grass(points: GroundPoints, carpet: Carpet) -> list[np.ndarray]:
+    """Red, green and blue of the carpet without its lines."""
     c, s = np.float32(np.cos(carpet.turn)), np.float32(np.sin(carpet.turn))
     x, y = c * points.x - s * points.y, s * points.x + c * points.y
-    patch = np.sqrt(points.width_x * points.width_y)
-    offset = np.float32(1.7 * carpet.seed)
-    fibre = _sample(1 if carpet.stretch else 2, x + offset, y, _FIBRE_M, 1.6,
-                    4.0 if carpet.stretch else 1.0)  # fmt: skip
-    fibre /= 1 + patch / np.float32(0.02)
-    coarse = _sample(3, x, y + offset, _STAIN_M, 2.5)
-    coarse /= 1 + patch / np.float32(0.12)
-    macro = _sample(4, x + offset, y + offset, _MACRO_M, 24)
-    tone = 1 + np.float32(carpet.fibre) * (fibre + 0.6 * coarse)
+    patch = cv2.sqrt(points.width_x * points.width_y)
+    x += np.float32(1.7 * carpet.seed)
+    tone = sample_noise(1 if carpet.stretch else 2, x, y, _FIBRE_M, 1.6,
+                        4.0 if carpet.stretch else 1.0)  # fmt: skip
+    tone *= np.float32(carpet.fibre) / (1 + patch * np.float32(1 / 0.02))
+    coarse = sample_noise(3, x, y, _STAIN_M, 2.5)
+    coarse *= np.float32(0.6 * carpet.fibre) / (1 + patch * np.float32(1 / 0.12))
+    tone += coarse
+    tone += 1
     if carpet.stripes > 0:
         wave = np.sin(points.x * np.float32(np.pi / carpet.stripe_m))
         tone += np.float32(carpet.stripes) * np.clip(4 * wave, -1, 1)
@@ -192,33 +234,35 @@ def _grass(points: GroundPoints, carpet: Carpet) -> np.ndarray:
         tone *= 1 - 0.35 * np.clip(1.5 - gap / np.maximum(points.width_y, 0.006), 0, 1) / (
             1 + points.width_y / 0.02
         )
-    far = np.clip(patch / np.float32(0.03), 0, 1) * np.float32(carpet.sheen)
-    uneven = np.float32(carpet.macro) * macro
-    albedo = np.empty((*points.x.shape, 3), np.float32)
-    for channel, value in enumerate(carpet.color):
-        plane = tone * np.float32(value)
-        plane *= 1 + uneven * np.float32(0.6 + carpet.hue_shift[channel])
-        plane += far * np.float32(0.35 * (0.4 + value))
-        albedo[..., channel] = plane
-    return albedo
+    far = np.minimum(patch * np.float32(1 / 0.03), 1)
+    far *= np.float32(0.35 * carpet.sheen)
+    uneven = _coarse_noise(4, x, y, _MACRO_M, 24)
+    uneven *= np.float32(carpet.macro)
+    planes = []
+    for value, shift in zip(carpet.color, carpet.hue_shift, strict=True):
+        plane = uneven * np.float32(value * (0.6 + shift))
+        plane += np.float32(value)
+        plane *= tone
+        plane += far * np.float32(0.4 + value)
+        planes.append(plane)
+    return planes
 
 
 def _worn(points: GroundPoints, carpet: Carpet) -> np.ndarray:
-    if carpet.wear <= 0:
-        return np.zeros_like(points.x)
-    large = _sample(5, points.x + carpet.seed, points.y, 0.02, 10)
-    small = _sample(6, points.x, points.y + carpet.seed, 0.008, 2)
-    small /= 1 + np.sqrt(points.width_x * points.width_y) / np.float32(0.03)
-    gone = np.float32(carpet.wear) * (1 + 0.5 * large + 0.5 * small)
-    return np.clip(gone, 0, 0.85)
+    gone = sample_noise(6, points.x, points.y + np.float32(carpet.seed), 0.008, 2)
+    gone /= 1 + cv2.sqrt(points.width_x * points.width_y) * np.float32(1 / 0.03)
+    gone += _coarse_noise(5, points.x + np.float32(carpet.seed), points.y, 0.02, 10)
+    gone *= np.float32(0.5 * carpet.wear)
+    gone += np.float32(carpet.wear)
+    return np.clip(gone, 0, 0.85, out=gone)
 
 
-def _floor_color(points: GroundPoints, floor: Floor) -> np.ndarray:
-    tone = 1 + np.float32(floor.contrast) * _sample(7, points.x, points.y, 0.02, 12)
+def _floor_tone(points: GroundPoints, floor: Floor) -> np.ndarray:
+    tone = 1 + np.float32(floor.contrast) * _coarse_noise(7, points.x, points.y, 0.02, 12)
     if floor.tile_m > 0:
         for plane, width in ((points.x, points.width_x), (points.y, points.width_y)):
             gap = np.abs((plane / np.float32(floor.tile_m)) % 1 - 0.5) * np.float32(floor.tile_m)
             tone *= 1 - 0.4 * np.clip(1.5 - gap / np.maximum(width, 0.008), 0, 1) / (
                 1 + width / 0.05
             )
-    return np.asarray(tone[..., None] * np.array(floor.color, np.float32))
+    return np.asarray(tone, np.float32)

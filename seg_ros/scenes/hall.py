@@ -19,8 +19,8 @@ def random_hall(rng: np.random.Generator, pitch: Pitch, camera: Camera) -> list[
     """Boards, walls, furniture and people around the carpet."""
     edge = np.array([pitch.length, pitch.width]) / 2 + pitch.border
     parts: list[Part] = []
-    boards = rng.random() < 0.4
-    board_height = float(rng.uniform(0.25, 1.0))
+    boards = rng.random() < 0.5
+    board_height = float(rng.uniform(0.25, 1.1))
     plain = rng.random() < 0.4
     walls = rng.random() < 0.55
     for axis, sign in ((0, 1), (0, -1), (1, 1), (1, -1)):

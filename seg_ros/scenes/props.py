@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from seg_ros.scenes.labels import BACKGROUND, BALL, GOAL
-from seg_ros.scenes.parts import UPRIGHT, Color, Part, Shape, limb, tilt, turn
+from seg_ros.scenes.parts import UPRIGHT, Color, Part, Shape, grey, limb, tilt, turn, vivid
 from seg_ros.scenes.textures import NUM_BOARDS, ball_textures
 
 if TYPE_CHECKING:
@@ -16,10 +17,17 @@ if TYPE_CHECKING:
 BALL_RADII = (0.07, 0.0745, 0.09, 0.1, 0.11)
 """Sizes 1 to 5: circumferences of 43, 47, 57, 63 and 69 cm."""
 
+_COMMON = {
+    'ball_classic': 5.0,
+    'ball_telstar': 4.0,
+    'ball_star_edges': 4.0,
+    'ball_stars_blue': 2.0,
+}
 _PLAIN: tuple[Color, ...] = (
     (1.0, 0.4, 0.05),
     (0.9, 0.1, 0.1),
     (0.95, 0.85, 0.1),
+    (0.9, 0.8, 0.2),
     (0.85, 0.1, 0.3),
     (1.0, 0.55, 0.1),
 )
@@ -40,11 +48,11 @@ def random_ball(rng: np.random.Generator, place: np.ndarray, lift: float = 0.0) 
     rotation = turn(rng.uniform(0, 7)) @ tilt(rng.uniform(0, 7), 0) @ tilt(rng.uniform(0, 7), 1)
     if rng.random() < 0.25:
         r, g, b = _PLAIN[int(rng.integers(len(_PLAIN)))]
-        texture = 'ball_plain' if rng.random() < 0.7 else 'ball_seams'
+        texture = str(rng.choice(['ball_plain', 'ball_seams', 'ball_used'], p=[0.5, 0.2, 0.3]))
         color: Color = (r, g, b)
     else:
-        names = [name for name in ball_textures() if name != 'ball_plain']
-        weights = np.array([4.0 if name == 'ball_classic' else 1.0 for name in names])
+        names = [name for name in ball_textures() if name not in ('ball_plain', 'ball_used')]
+        weights = np.array([_COMMON.get(name, 1.0) for name in names])
         texture = str(rng.choice(names, p=weights / weights.sum()))
         shade = float(rng.uniform(0.85, 1.0))
         color = (shade, shade, shade * float(rng.uniform(0.92, 1.0)))
@@ -131,9 +139,9 @@ def board(
     """
     width, height = size
     axes = turn(yaw) @ np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
-    shade = float(rng.uniform(0.5, 1.0))
+    shade = float(rng.uniform(0.7, 1.0) if rng.random() < 0.7 else rng.uniform(0.03, 0.7))
     color: Color = (shade, shade, shade)
-    if rng.random() < 0.3:
+    if rng.random() < 0.25:
         muted = rng.uniform(0.1, 1.0, 3)
         muted += float(rng.uniform(0.2, 0.9)) * (muted.mean() - muted)
         r, g, b = muted.tolist()
@@ -193,6 +201,37 @@ def clutter(rng: np.random.Generator, place: np.ndarray, yaw: float) -> list[Par
         where = np.array([*(place + rng.normal(0, 0.5, 2)), radius])
         parts.append(Part('sphere', (radius,) * 3, where, UPRIGHT, (shade,) * 3, BACKGROUND))
     return parts
+
+
+def litter(rng: np.random.Generator, place: np.ndarray) -> list[Part]:
+    """What lies on a carpet and is neither ball nor line: cables, caps, tape, paper, shoes."""
+    pick = rng.random()
+    color = grey(rng, 0.7, 1.0) if pick < 0.5 else grey(rng, 0.02, 0.4)
+    if pick > 0.75:
+        color = vivid(rng)
+    axes = turn(float(rng.uniform(-np.pi, np.pi)))
+
+    def lying(
+        shape: Shape, size: tuple[float, float, float], rotation: np.ndarray, high: float
+    ) -> list[Part]:
+        middle = np.array([place[0], place[1], high])
+        return [Part(shape, size, middle, rotation, color, BACKGROUND, '', 0.25)]
+
+    kind = int(rng.integers(6))
+    r, half = float(rng.uniform(0.03, 0.12)), float(rng.uniform(0.015, 0.15))
+    if kind == 0:  # a cable
+        bends = np.cumsum(rng.normal(0, 0.25, (5, 2)), axis=0) + place
+        ends = [np.array([x, y, 0.006]) for x, y in bends]
+        return [limb(a, b, 0.006, color, BACKGROUND) for a, b in pairwise(ends)]
+    if kind == 1:  # a cap or a helmet
+        return lying('ellipsoid', (r, 0.8 * r, 0.5 * r), axes, 0.2 * r)
+    if kind == 2:  # a cup or a roll of tape, upright
+        return lying('cylinder', (0.6 * r, 0.6 * r, half / 2), axes, half / 2)
+    if kind == 3:  # a bottle or a can on its side
+        return lying('cylinder', (0.5 * r, 0.5 * r, half), axes @ tilt(np.pi / 2, 0), 0.5 * r)
+    if kind == 4:  # paper or a book
+        return lying('box', (2 * r, half + 0.05, 0.006), axes, 0.006)
+    return lying('ellipsoid', (0.14, 0.05, 0.045), axes, 0.035)  # a shoe
 
 
 def _crate(

@@ -13,21 +13,15 @@ from seg_ros.scenes.ground import GroundPoints, ground_points, paint_ground
 from seg_ros.scenes.labels import BACKGROUND, scene_classes
 from seg_ros.scenes.scene import Scene, Sunlight
 from seg_ros.scenes.sensor import expose
-from seg_ros.scenes.stage import (
-    FIRST_PART_ID,
-    GROUND_GREY,
-    GROUND_ID,
-    MAX_SIDE_PX,
-    NOTHING_ID,
-    shared_stage,
-)
+from seg_ros.scenes.shadows import ground_light
+from seg_ros.scenes.stage import FIRST_PART_ID, MAX_SIDE_PX, NOTHING_ID, shared_stage
 from seg_ros.scenes.surroundings import look_up
 
 if TYPE_CHECKING:
     from seg_ros.scenes.camera import Camera
     from seg_ros.scenes.parts import Part
 
-_BEYOND_ID = -1  # outside of what the lens lets through
+_BEYOND_ID, _GROUND_ID = -1, -2  # outside of what the lens lets through; the ground
 _SUN_TEXEL_M = 0.04
 
 
@@ -61,7 +55,7 @@ class SceneRenderer:
 
         Returns:
             (H, W, 3) uint8 RGB and (H, W) uint8 class ids of what is visible at the centre of
-            each pixel; a pixel is line when at least 40 % of the ground in it are painted.
+            each pixel; on the ground as ``seg_ros.scenes.ground`` decides.
         """
         seen = self.see(scene)
         return expose(seen.light, seen.labels, scene.sensor, rng)
@@ -104,23 +98,22 @@ class SceneRenderer:
         light: np.ndarray,
         labels: np.ndarray,
     ) -> None:
-        rows = _rows_with(ids == GROUND_ID)
+        rows = _rows_with((ids == NOTHING_ID) & (rays[..., 2] < 0))
         if rows is None:
             return
         points = ground_points(rays[rows], scene.camera.position)
-        here = (ids[rows] == GROUND_ID) & points.valid
-        albedo, painted = paint_ground(points, scene.pitch, scene.carpet, scene.floor)
+        here = (ids[rows] == NOTHING_ID) & points.valid
+        color, painted = paint_ground(points, scene.pitch, scene.carpet, scene.floor)
         if scene.floor.mirror > 0 and not scene.pitch.on_carpet(points.x, points.y).all():
             outside = ~scene.pitch.on_carpet(points.x, points.y)
             reflected = look_up(scene.panorama, rays[rows], mirrored=True)
-            albedo[outside] += np.float32(scene.floor.mirror) * reflected[outside]
+            color[outside] += np.float32(scene.floor.mirror) * reflected[outside]
         if scene.sunlight is not None:
-            albedo *= _sun_on_ground(points, scene.sunlight)[..., None]
-        albedo *= light[rows]
-        albedo *= np.float32(1 / GROUND_GREY)
-        np.copyto(light[rows], albedo, where=here[..., None])
+            color *= _sun_on_ground(points, scene.sunlight)[..., None]
+        color *= ground_light(points, scene.parts, scene.lights, scene.camera)
+        cv2.copyTo(color, here.view(np.uint8), light[rows])
         np.copyto(labels[rows], painted, where=here)
-        ids[rows][(ids[rows] == GROUND_ID) & ~points.valid] = NOTHING_ID
+        ids[rows][here] = _GROUND_ID
 
     def _add_surroundings(
         self, scene: Scene, rays: np.ndarray, ids: np.ndarray, light: np.ndarray
@@ -128,9 +121,8 @@ class SceneRenderer:
         empty = ids == NOTHING_ID
         rows = _rows_with(empty)
         if rows is not None:
-            np.copyto(
-                light[rows], look_up(scene.panorama, rays[rows]), where=empty[rows][..., None]
-            )
+            seen = look_up(scene.panorama, rays[rows])
+            cv2.copyTo(seen, empty[rows].view(np.uint8), light[rows])
 
 
 def _world_rays(camera: Camera, tangents: np.ndarray) -> np.ndarray:
@@ -181,5 +173,5 @@ def _smooth_edges(light: np.ndarray, ids: np.ndarray) -> np.ndarray:
     edge[:, :-1] |= across
     edge[1:] |= down
     edge[:-1] |= down
-    np.copyto(light, cv2.GaussianBlur(light, (3, 3), 0.7), where=edge[..., None])
+    cv2.copyTo(cv2.GaussianBlur(light, (3, 3), 0.7), edge.view(np.uint8), light)
     return light

@@ -9,7 +9,6 @@ import numpy as np
 
 from seg_ros.scenes import camera as cameras
 from seg_ros.scenes import pitch as pitches
-from seg_ros.scenes.bodies import wheeled_robot
 from seg_ros.scenes.figures import (
     figure_parts,
     random_person,
@@ -18,10 +17,11 @@ from seg_ros.scenes.figures import (
 )
 from seg_ros.scenes.ground import Carpet, Floor
 from seg_ros.scenes.hall import random_hall
-from seg_ros.scenes.props import goal, random_ball
+from seg_ros.scenes.props import goal, litter, random_ball
 from seg_ros.scenes.sensor import Sensor, random_sensor
 from seg_ros.scenes.stage import Light
 from seg_ros.scenes.surroundings import painted_panorama, photo_panorama
+from seg_ros.scenes.wheeled import wheeled_robot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -156,8 +156,10 @@ def random_camera(rng: np.random.Generator, pitch: Pitch, width_px: int, height_
     focal = width_px / 2 / np.tan(np.radians(view) / 2)
     place = np.array([position[0], position[1], height])
     lens = rng.random()
-    if lens < 0.12:
+    if lens < (0.5 if pitch.name == 'middle size' else 0.1):
         focal = width_px / np.radians(float(rng.uniform(80, 150)))
+        if rng.random() < 0.5:  # as high over the horizon as below it
+            rotation = cameras.look(yaw, float(rng.normal(0.0, 0.1)), roll)
         return cameras.Camera(width_px, height_px, focal, place, rotation, fisheye=True)
     if lens < 0.45 and view < 105:
         corner = (width_px / 2 / focal) ** 2
@@ -181,7 +183,7 @@ def random_carpet(rng: np.random.Generator, pitch: Pitch) -> Carpet:
     tint = np.clip(white + rng.normal(0, 0.02, 3), 0, 1).tolist()
     return Carpet(
         color=_from_hsv(hue, saturation, value),
-        fibre=float(rng.uniform(0.01, 0.06)) if smooth else float(rng.uniform(0.06, 0.32)),
+        fibre=float(rng.uniform(0.01, 0.05)) if smooth else float(rng.uniform(0.05, 0.24)),
         stretch=bool(rng.random() < 0.4),
         macro=float(rng.uniform(0.0, 0.16)),
         hue_shift=(
@@ -217,22 +219,20 @@ def random_lights(
     rng: np.random.Generator, pitch: Pitch
 ) -> tuple[tuple[Light, ...], Sunlight | None]:
     """Hall lamps, or a low sun, and patches of light from windows."""
-    kind = rng.random()
-    ambient = float(rng.uniform(0.35, 0.65))
-    if kind < 0.25:
-        ambient = float(rng.uniform(0.25, 0.45))
+    low_sun = rng.random() < 0.2
+    ambient = float(rng.uniform(0.3, 0.55) if low_sun else rng.uniform(0.45, 0.8))
     tint = np.clip(rng.normal(1, 0.06, 3), 0.85, 1.15)
-    budget = 1.0 - ambient
-    count = 1 if kind < 0.25 else int(rng.integers(2, 4))
+    budget = float(rng.uniform(0.95, 1.15)) - ambient
+    count = 1 if low_sun else int(rng.integers(2, 5))
     shares = rng.dirichlet(np.full(count, 3.0)) * budget
+    softness = float(rng.uniform(0.0, 0.02) if low_sun else rng.gamma(2.0, 0.03))
     lights = []
     for index, share in enumerate(shares):
-        low = kind < 0.25
-        flat = np.clip(rng.normal(0, 1, 2) * (1.0 if low else 0.45), -1.3, 1.3)
+        flat = np.clip(rng.normal(0, 1, 2) * (1.0 if low_sun else 0.45), -1.3, 1.3)
         direction = np.array([flat[0], flat[1], -1.0])
         r, g, b = (share * tint / -direction[2] * np.linalg.norm(direction)).tolist()
         a = np.clip(ambient * tint, 0, 1).tolist() if index == 0 else (0.0, 0.0, 0.0)
-        lights.append(Light(direction, (r, g, b), (a[0], a[1], a[2]), index == 0))
+        lights.append(Light(direction, (r, g, b), (a[0], a[1], a[2]), softness))
     # Light that comes back from walls and ground; it hardly reaches the ground itself.
     level = rng.normal(0, 1, 2)
     fill = (float(rng.uniform(0.1, 0.35)) * tint).tolist()
@@ -263,24 +263,36 @@ def _play(rng: np.random.Generator, pitch: Pitch, camera: Camera) -> list[Part]:
     if rng.random() < 0.9:
         for side in (-1, 1):
             parts += goal(rng, pitch, side)
-    for _ in range(int(rng.choice([0, 1, 2, 3], p=[0.1, 0.72, 0.12, 0.06]))):
-        lift = float(rng.uniform(0.05, 0.6)) if rng.random() < 0.05 else 0.0
-        parts.append(random_ball(rng, spot_in_view(rng, camera, near=0.5), lift))
     wheels = pitch.name == 'middle size' and rng.random() < 0.8
     team = [random_robot(rng) for _ in range(2)]
+    near_feet = [spot_in_view(rng, camera, near=0.5)]
     for _ in range(int(rng.choice([0, 1, 2, 3, 4, 6], p=[0.12, 0.2, 0.25, 0.2, 0.13, 0.1]))):
         yaw, near = float(rng.uniform(-np.pi, np.pi)), 0.45 if rng.random() < 0.2 else 0.9
         place = spot_in_view(rng, camera, near=near)
+        ahead = np.array([np.cos(yaw), np.sin(yaw)]) * float(rng.uniform(0.12, 0.35))
+        near_feet.append(place + ahead + rng.normal(0, 0.06, 2))
         if wheels:
             parts += wheeled_robot(rng, place, yaw)
             continue
         figure = team[int(rng.integers(2))] if rng.random() < 0.6 else random_robot(rng)
         parts += figure_parts(figure, random_posture(rng), place, yaw)
+    for _ in range(int(rng.choice([0, 1, 2, 3], p=[0.1, 0.7, 0.13, 0.07]))):
+        place = spot_in_view(rng, camera, near=0.5)
+        if rng.random() < 0.4:
+            place = near_feet[int(rng.integers(len(near_feet)))]
+        lift = float(rng.uniform(0.05, 0.8)) if rng.random() < 0.06 else 0.0
+        parts.append(random_ball(rng, place, lift))
+    if rng.random() < 0.3:
+        for _ in range(int(rng.integers(1, 4))):
+            parts += litter(rng, spot_in_view(rng, camera, near=0.6))
     for _ in range(int(rng.choice([0, 1, 2, 3], p=[0.5, 0.25, 0.15, 0.1]))):
         place = spot_in_view(rng, camera, near=0.8)
         posture = random_posture(rng, person=True)
         parts += figure_parts(random_person(rng), posture, place, float(rng.uniform(-3, 3)))
-    if rng.random() < 0.25:
+    if wheels and rng.random() < 0.4:
+        heading = camera.rotation[:2, 2]
+        parts += wheeled_robot(rng, camera.position[:2] - 0.1 * heading, float(rng.uniform(-3, 3)))
+    elif rng.random() < 0.25:
         parts += _own_body(rng, camera)
     return parts
 

@@ -31,6 +31,7 @@ class Sensor:
         bayer: Sample through a colour filter array and interpolate.
         sharpen: Strength of an unsharp mask.
         jpeg_quality: 0 for none, else 1 to 100.
+        caption: Letters over the picture, '' for none; labels stay as they are.
         letterbox: Share of (rows, columns) blackened on both sides; labels become background.
     """
 
@@ -49,6 +50,7 @@ class Sensor:
     read_noise: float = 0.0
     bayer: bool = False
     sharpen: float = 0.0
+    caption: str = ''
     jpeg_quality: int = 0
     letterbox: tuple[float, float] = (0.0, 0.0)
 
@@ -63,14 +65,17 @@ def random_sensor(rng: np.random.Generator, scale: float) -> Sensor:
     warm = float(rng.normal(0, 0.09))
     tint = float(rng.normal(0, 0.04))
     moving = rng.random() < 0.3
-    speed, heading = float(rng.gamma(1.5, 3.0)) * scale * moving, float(rng.uniform(0, np.pi))
+    speed, heading = float(rng.gamma(1.3, 4.0)) * scale * moving, float(rng.uniform(0, np.pi))
     noise = float(rng.gamma(1.2, 0.012))
     letterbox = (0.0, 0.0)
-    if rng.random() < 0.03:
+    pick = rng.random()
+    if pick < 0.04:
         share = float(rng.uniform(0.05, 0.3))
         letterbox = (share, 0.0) if rng.random() < 0.4 else (0.0, share)
+    elif pick < 0.09:  # an upright picture
+        letterbox = (0.0, float(rng.uniform(0.4, 0.62)))
     return Sensor(
-        exposure=float(np.exp(rng.normal(0.05, 0.3))),
+        exposure=float(np.exp(rng.normal(-0.02, 0.24))),
         white_balance=(1 + warm, 1 + tint, 1 - warm),
         gamma=float(np.exp(rng.normal(-0.05, 0.18))),
         contrast=float(rng.uniform(0.8, 1.25)),
@@ -85,6 +90,7 @@ def random_sensor(rng: np.random.Generator, scale: float) -> Sensor:
         read_noise=0.5 * noise,
         bayer=bool(rng.random() < 0.3),
         sharpen=float(rng.uniform(0, 1.2)) * (rng.random() < 0.4),
+        caption=_random_words(rng) if rng.random() < 0.05 else '',
         jpeg_quality=int(rng.integers(35, 97)) if rng.random() < 0.75 else 0,
         letterbox=letterbox,
     )
@@ -110,6 +116,8 @@ def expose(
     light *= np.array(sensor.white_balance, np.float32) * np.float32(sensor.exposure)
     picture = _tone(light, sensor)
     picture = _read_out(picture, sensor, rng)
+    if sensor.caption:
+        _write(picture, sensor.caption)
     if sensor.jpeg_quality:
         quality = [cv2.IMWRITE_JPEG_QUALITY, sensor.jpeg_quality]
         coded = cv2.imencode('.jpg', picture[..., ::-1], quality)[1]
@@ -123,6 +131,24 @@ def expose(
             plane[:rows] = plane[len(plane) - rows :] = value
             plane[:, :columns] = plane[:, plane.shape[1] - columns :] = value
     return picture, labels
+
+
+def _random_words(rng: np.random.Generator) -> str:
+    letters = list('abcdefghiklmnorstuvwABCDEFR 0123456789:')
+    return ''.join(rng.choice(letters, int(rng.integers(4, 28))))
+
+
+def _write(picture: np.ndarray, caption: str) -> None:
+    """Subtitles and the clocks of recorders."""
+    height, width = picture.shape[:2]
+    pick = sum(map(ord, caption))
+    size = height / (420, 520, 640)[pick % 3]
+    (w, h), _ = cv2.getTextSize(caption, cv2.FONT_HERSHEY_SIMPLEX, size, 1)
+    where = ((width - w) // 2, (h + 6, height - h)[pick % 2])
+    for color, thick in (((0, 0, 0), 3), ((255, 255, 255), 1 + pick % 2)):
+        cv2.putText(
+            picture, caption, where, cv2.FONT_HERSHEY_SIMPLEX, size, color, thick, cv2.LINE_AA
+        )
 
 
 def _optics(light: np.ndarray, sensor: Sensor) -> np.ndarray:

@@ -1,15 +1,19 @@
 """Solid parts under lights, drawn by MuJoCo without a display.
 
 The model holds textures only. Each scene's parts go straight into MuJoCo's list of visual
-geometries, so nothing is compiled between scenes. The ground is drawn in neutral grey: its picture
-is the light that falls on it, and ``seg_ros.scenes.ground`` multiplies that with the carpet.
+geometries, so nothing is compiled between scenes. The ground and the shadows on it are left to
+``seg_ros.scenes.ground`` and ``shadows``, which costs half of OpenGL's way.
 """
 
 from __future__ import annotations
 
+import ctypes
+import importlib.util
 import logging
 import os
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,8 +28,7 @@ if TYPE_CHECKING:
 
 MAX_SIDE_PX = 1280
 MAX_PARTS = 4000
-GROUND_GREY = 0.5
-NOTHING_ID, GROUND_ID, FIRST_PART_ID = 0, 1, 2
+NOTHING_ID, FIRST_PART_ID = 0, 1
 
 _MISSING = (
     'rendering without a display needs EGL, and {reason}; install it with '
@@ -41,13 +44,13 @@ class Light:
         direction: (3,) the way it shines; z below 0.
         diffuse: RGB, 0 to 1.
         ambient: RGB, 0 to 1, added everywhere.
-        shadow: Whether things throw hard shadows in it.
+        shadow_blur_m: Softness of the shadows in it, standard deviation; None for no shadows.
     """
 
     direction: np.ndarray
     diffuse: tuple[float, float, float]
     ambient: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    shadow: bool = False
+    shadow_blur_m: float | None = None
 
 
 def load_mujoco() -> Any:
@@ -60,6 +63,7 @@ def load_mujoco() -> Any:
         FileNotFoundError: If MuJoCo or EGL is not installed; the message says what to install.
     """
     os.environ.setdefault('MUJOCO_GL', 'egl')
+    _load_triton_first()
     logging.getLogger('OpenGL').setLevel(logging.WARNING)  # it tells what it does without
     os.environ.setdefault('LP_NUM_THREADS', '0')  # Mesa's rasteriser: one process, one core
     try:
@@ -70,6 +74,19 @@ def load_mujoco() -> Any:
     except (ImportError, AttributeError, OSError, RuntimeError) as error:
         raise FileNotFoundError(_MISSING.format(reason=f'it failed with: {error}')) from error
     return mujoco
+
+
+def _load_triton_first() -> None:
+    """Load PyTorch's Triton, where it is installed, before OpenGL.
+
+    Mesa makes the symbols of its LLVM visible to the whole process. Triton brings an LLVM of its
+    own; loaded later, it would bind to Mesa's, and importing torchvision would end the process.
+    """
+    if 'triton' in sys.modules or (spec := importlib.util.find_spec('triton')) is None:
+        return
+    for folder in spec.submodule_search_locations or ():
+        if (library := Path(folder) / '_C' / 'libtriton.so').exists():
+            ctypes.CDLL(str(library))
 
 
 _shared: tuple[int, Stage] | None = None
@@ -128,30 +145,30 @@ class Stage:
     def draw(
         self, parts: Sequence[Part], lights: Sequence[Light], view: View
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Draw parts on an endless ground.
+        """Draw parts in front of nothing.
 
         Args:
-            parts: At most ``MAX_PARTS`` - 1.
+            parts: At most ``MAX_PARTS``.
             lights: At most 8.
             view: Sides of at most ``MAX_SIDE_PX``.
 
         Returns:
             (H, W, 3) uint8 RGB without antialiasing, and (H, W) int32 that says for the centre
-            of each pixel what is seen: ``NOTHING_ID``, ``GROUND_ID`` or ``FIRST_PART_ID`` + index.
+            of each pixel what is seen: ``NOTHING_ID`` or ``FIRST_PART_ID`` + index.
 
         Raises:
             ValueError: If there are too many parts or pixels.
         """
-        if len(parts) >= MAX_PARTS or max(view.width_px, view.height_px) > MAX_SIDE_PX:
+        if len(parts) > MAX_PARTS or max(view.width_px, view.height_px) > MAX_SIDE_PX:
             raise ValueError(
                 f'{len(parts)} parts on {view.width_px}x{view.height_px}; allowed are '
-                f'{MAX_PARTS - 1} parts and {MAX_SIDE_PX} pixels a side'
+                f'{MAX_PARTS} parts and {MAX_SIDE_PX} pixels a side'
             )
         mujoco, scene = self._mujoco, self._scene
         self._context.make_current()
         self._place(parts)
         self._aim(view)
-        self._light(lights, view)
+        self._light(lights)
         flags = mujoco.mjtRndFlag
         area = mujoco.MjrRect(0, 0, view.width_px, view.height_px)
         picture = np.empty((view.height_px, view.width_px, 3), np.uint8)
@@ -159,7 +176,7 @@ class Stage:
         for target, coded in ((picture, False), (codes, True)):
             scene.flags[flags.mjRND_SEGMENT] = coded
             scene.flags[flags.mjRND_IDCOLOR] = coded
-            scene.flags[flags.mjRND_SHADOW] = not coded and any(light.shadow for light in lights)
+            scene.flags[flags.mjRND_SHADOW] = False
             mujoco.mjr_render(area, scene, self._resources)
             mujoco.mjr_readPixels(target, None, area, self._resources)
         ids = codes[..., 0].astype(np.int32) + 256 * codes[..., 1].astype(np.int32)
@@ -168,17 +185,8 @@ class Stage:
     def _place(self, parts: Sequence[Part]) -> None:
         mujoco, scene = self._mujoco, self._scene
         solid = int(mujoco.mjtCatBit.mjCAT_DYNAMIC)
-        decor = int(mujoco.mjtCatBit.mjCAT_DECOR)  # throws no shadow
-        ground = scene.geoms[0]
-        grey = np.array([GROUND_GREY] * 3 + [1], np.float32)
-        plane = int(mujoco.mjtGeom.mjGEOM_PLANE)
-        mujoco.mjv_initGeom(
-            ground, plane, np.array([0, 0, 0.01]), np.zeros(3), np.eye(3).ravel(), grey
-        )
-        ground.segid, ground.dataid, ground.category = 0, 0, solid
-        ground.specular = 0
         color = np.ones(4, np.float32)
-        for index, part in enumerate(parts, start=1):
+        for index, part in enumerate(parts):
             geom = scene.geoms[index]
             color[:3] = part.color
             mujoco.mjv_initGeom(
@@ -190,10 +198,10 @@ class Stage:
                 color,
             )
             geom.segid, geom.dataid = index, -1
-            geom.category = solid if part.shadow else decor
+            geom.category = solid
             geom.matid = self._materials[part.texture] if part.texture else -1
             geom.specular, geom.shininess, geom.emission = part.gloss, 0.3, part.glow
-        scene.ngeom = len(parts) + 1
+        scene.ngeom = len(parts)
 
     def _aim(self, view: View) -> None:
         near = 0.02
@@ -206,17 +214,13 @@ class Stage:
             camera.frustum_center = 0.0
             camera.frustum_width = near * view.width_px / 2 / view.focal_px
 
-    def _light(self, lights: Sequence[Light], view: View) -> None:
-        # Shadows are drawn within some metres of the point that the light is aimed at.
-        centre = view.position + 2.5 * view.rotation[:, 2]
-        centre[2] = 0.0
+    def _light(self, lights: Sequence[Light]) -> None:
         self._scene.nlight = len(lights)
         for slot, light in zip(self._scene.lights, lights, strict=False):
-            slot.pos = centre - 12.0 * light.direction / np.linalg.norm(light.direction)
             slot.dir = light.direction / np.linalg.norm(light.direction)
             slot.type = int(self._mujoco.mjtLightType.mjLIGHT_DIRECTIONAL)
             slot.id, slot.texid, slot.headlight = 0, -1, 0
-            slot.castshadow = int(light.shadow)
+            slot.castshadow = 0
             slot.ambient, slot.diffuse = light.ambient, light.diffuse
             slot.specular = tuple(0.6 * value for value in light.diffuse)
             slot.attenuation, slot.cutoff, slot.exponent = (1.0, 0.0, 0.0), 180.0, 0.0
@@ -243,8 +247,8 @@ def _describe(textures: dict[str, np.ndarray]) -> str:
     return f"""
     <mujoco>
       <visual>
-        <quality shadowsize="2048" offsamples="0" numslices="20" numstacks="12"/>
-        <map shadowclip="0.8" znear="0.002" zfar="10"/>
+        <quality shadowsize="0" offsamples="0" numslices="16" numstacks="10"/>
+        <map znear="0.002" zfar="10"/>
         <global offwidth="{MAX_SIDE_PX}" offheight="{MAX_SIDE_PX}"/>
       </visual>
       <statistic extent="8" center="0 0 0"/>

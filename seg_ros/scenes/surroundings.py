@@ -128,6 +128,9 @@ def _ceiling(area: np.ndarray, rng: np.random.Generator) -> None:
         cv2.line(area, (0, height - y), (width, height - y), (shade,) * 3, int(rng.integers(1, 5)))
     glow = np.clip(rng.normal(1.1, 0.08, 3), 0.8, 1.3).tolist()
     round_lamps = rng.random() < 0.5
+    for _ in range(int(rng.integers(0, 90)) * (rng.random() < 0.5)):  # spots, far and round
+        where = (int(rng.integers(width)), int(rng.integers(max(height, 1))))
+        cv2.circle(area, where, int(rng.integers(1, 5)), glow, -1)
     for _ in range(int(rng.integers(0, 70))):
         x, y = int(rng.integers(width)), int(rng.integers(max(height, 1)))
         near = 1 - y / max(height, 1)

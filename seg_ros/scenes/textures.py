@@ -36,6 +36,43 @@ def noise_tile(seed: int, size_px: int, wavelength_px: float, stretch: float = 1
     return np.clip(smooth, -3, 3).astype(np.float32)
 
 
+@cache
+def _padded_tile(seed: int, size_px: int, wavelength_px: float, stretch: float) -> np.ndarray:
+    return np.pad(noise_tile(seed, size_px, wavelength_px, stretch), (0, 1), mode='wrap')
+
+
+def sample_noise(
+    seed: int,
+    x: np.ndarray,
+    y: np.ndarray,
+    step: float,
+    wavelength_px: float,
+    stretch: float = 1.0,
+) -> np.ndarray:
+    """Endless smooth noise over a plane.
+
+    Args:
+        seed: Of the noise.
+        x: (H, W) float32, metres.
+        y: As ``x``.
+        step: Metres per texel.
+        wavelength_px: Shortest structure, texels.
+        stretch: How much longer the structures are along x.
+
+    Returns:
+        (H, W) float32, mean 0, standard deviation 1.
+    """
+    size = 512
+    columns, rows = x * np.float32(1 / step), y * np.float32(1 / step)
+    # Folded here, as OpenCV's own wrapping border is many times slower.
+    columns -= size * np.floor(columns * np.float32(1 / size))
+    rows -= size * np.floor(rows * np.float32(1 / size))
+    tile = _padded_tile(seed, size, wavelength_px, stretch)
+    return np.asarray(
+        cv2.remap(tile, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    )
+
+
 def _cube_directions(size_px: int) -> np.ndarray:
     """Directions of the texels of a cube map in OpenGL's order: (6, size, size, 3), unit."""
     t = (np.arange(size_px) + 0.5) / size_px * 2 - 1
@@ -74,6 +111,34 @@ def _patches(d: np.ndarray, radius: float) -> np.ndarray:
     return np.asarray(edge < radius)
 
 
+def _stars(d: np.ndarray, radius: float) -> np.ndarray:
+    """Five-pointed stars about the 12 corners of an icosahedron: bool."""
+    corners = _icosahedron()
+    nearest = (d @ corners.T).argmax(axis=-1)
+    inside = np.zeros(d.shape[:-1], bool)
+    for index, corner in enumerate(corners):
+        here = nearest == index
+        around = corners[(corners @ corner > 0.3) & (corners @ corner < 0.9)][0]
+        first = around - (around @ corner) * corner
+        first /= np.linalg.norm(first)
+        second = np.cross(corner, first)
+        angle = np.arctan2(d[here] @ second, d[here] @ first)
+        wave = np.abs((angle * 5 / (2 * np.pi)) % 1 - 0.5) * 2  # 1 at the tips
+        off = np.arccos(np.clip(d[here] @ corner, -1, 1))
+        inside[here] = off < radius * (0.38 + 0.62 * wave**1.3)
+    return inside
+
+
+def _blotches(d: np.ndarray, seed: int, scale: float) -> np.ndarray:
+    """Irregular smooth noise on the sphere, mean about 0."""
+    rng = np.random.default_rng(seed)
+    total = np.zeros(d.shape[:-1])
+    for _ in range(24):
+        wave = rng.normal(0, scale, 3)
+        total += np.sin(d @ wave + rng.uniform(0, 2 * np.pi))
+    return np.asarray(total / np.sqrt(12))
+
+
 def _seams(d: np.ndarray) -> np.ndarray:
     closeness = np.sort(d @ _icosahedron().T, axis=-1)
     return np.asarray((closeness[..., -1] - closeness[..., -2]) < 0.02)
@@ -101,7 +166,20 @@ def ball_textures() -> dict[str, np.ndarray]:
     coloured[swirl & waves] = (20, 60, 160)
     dark_seams = white.copy()
     dark_seams[_seams(d)] = (60, 60, 60)
+    shards = (_blotches(d, 5, 5.0) > 0.75) & (_patches(d, 0.5) | (_blotches(d, 6, 9.0) > 0.6))
+    telstar = on_white(shards, (25, 25, 28))
+    grain = (_blotches(d, 7, 30.0) > 0.2) & shards
+    telstar[grain] = (95, 95, 100)
+    star_edges = on_white(_stars(d, 0.62), (20, 20, 24))
+    star_edges[_seams(d)] = (190, 190, 190)
+    stars_blue = on_white(_stars(d, 0.6), (30, 60, 150))
+    stars_blue[_blotches(d, 9, 7.0) > 1.2] = (200, 60, 90)
+    used = 200 + 30 * _blotches(d, 11, 8.0) + 15 * _blotches(d, 12, 25.0)
     patterns = {
+        'ball_telstar': telstar,
+        'ball_star_edges': star_edges,
+        'ball_stars_blue': stars_blue,
+        'ball_used': np.clip(np.repeat(used[..., None], 3, axis=-1), 60, 255),
         'ball_plain': np.full_like(white, 255.0),
         'ball_seams': dark_seams,
         'ball_classic': classic,

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -43,6 +46,15 @@ def test_a_line_is_as_wide_as_the_rules_say(renderer):
     # 320 px per metre; the halfway line runs along the rows
     across = (labels == LINE).sum(axis=0)
     assert abs(int(np.median(across)) - 16) <= 1
+
+
+def test_far_lines_are_not_broken(renderer):
+    scene = plain_scene(position=np.array([-7.0, 0.4, 0.8]), rotation=look(0.0, 0.1, 0.0))
+    labels = renderer.see(scene).labels
+    across = np.array([(0.0, y, 0) for y in np.linspace(-2.5, 2.5, 300)])  # 7 m away
+    columns, rows = np.round(scene.camera.project(across)).astype(int).T
+    around = np.stack([labels[rows + shift, columns] == LINE for shift in (-1, 0, 1)])
+    assert around.any(axis=0).all()
 
 
 @pytest.mark.parametrize('lens', [{'fisheye': True}, {'k1': 0.15}], ids=['fisheye', 'barrel'])
@@ -112,3 +124,14 @@ def test_things_throw_shadows_on_the_ground(renderer):
 def test_other_numbers_of_classes_are_refused():
     with pytest.raises(ValueError, match='5 classes; choose 4'):
         SceneRenderer(5)
+
+
+def test_triton_can_be_imported_after_rendering(renderer):
+    pytest.importorskip('triton')
+    code = (
+        'from seg_ros.datasets.robocup_scenes import RobocupScenes\n'
+        'RobocupScenes(length=1, width_px=64, height_px=64)[0]\n'
+        'import triton'
+    )
+    done = subprocess.run([sys.executable, '-c', code], stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
