@@ -103,11 +103,11 @@ def export_net(
     scratch = Path(tempfile.mkdtemp(prefix=f'.{folder.name}-', dir=folder.parent))
     try:
         save_weights(net, scratch / WEIGHTS_FILE, weights_dtype)
-        save_model_card(replace(card, files={WEIGHTS_FILE: ''}), scratch)
+        save_model_card(replace(card, files={WEIGHTS_FILE: ''}, variants={}), scratch)
         stored = load_net(load_model_card(scratch))
         size_hw = (card.input.height_px, card.input.width_px)
         write_graph(stored, size_hw, scratch / GRAPH_FILE, weights_dtype)
-        card = replace(card, files={GRAPH_FILE: '', WEIGHTS_FILE: ''})
+        card = replace(card, files={GRAPH_FILE: '', WEIGHTS_FILE: ''}, variants={})
         save_model_card(card, scratch)
         parity = engine_parity(load_model_card(scratch), stored, images_hwc)
         _refuse_wrong_engines(card.name, net, parity)
@@ -151,7 +151,7 @@ def engine_parity(
     expected = [_logits(reference, image) for image in images_hwc]
     result = {}
     for name in ENGINES:
-        backend = load_backend(name, card)
+        backend = load_backend(name, card, precision='fp32')
         found = [backend.infer(np.ascontiguousarray(image)).copy() for image in images_hwc]
         result[name] = compare_logits(expected, found)
         LOG.info('%s: %s', name, result[name])

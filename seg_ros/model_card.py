@@ -1,7 +1,8 @@
 """The model folder: everything the robot needs to know about a net, in ``model.yaml``.
 
 The folder is the only thing that crosses from training to deployment. It holds the card
-(``model.yaml``), the exported graph (``model.onnx``) and the weights (``weights.safetensors``).
+(``model.yaml``), the exported graph (``model.onnx``), the weights (``weights.safetensors``) and,
+where ``quantize`` made one, the same graph in int8 (``model_int8.onnx``).
 
 The graph takes the image as the camera has it and does the arithmetic itself, so that no engine
 needs a second preprocessing:
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,12 @@ import yaml
 CARD_FILE = 'model.yaml'
 GRAPH_FILE = 'model.onnx'
 WEIGHTS_FILE = 'weights.safetensors'
+INT8_GRAPH_FILE = 'model_int8.onnx'
 SCHEMA = 1
 VOID_ID = 255
 MAX_CARD_BYTES = 1 << 20
 MAX_FILE_BYTES = 1 << 30
+VARIANT_METRICS = ('mean_iou', 'label_agreement')
 MAX_CLASSES = 255  # ids are uint8 and 255 is void
 
 _NAME = re.compile(r'[a-z][a-z0-9_]*')
@@ -92,6 +95,38 @@ class InputSpec:
 
 
 @dataclass(frozen=True)
+class Variant:
+    """The same graph in another precision, and what that did to the labels.
+
+    Attributes:
+        file: Name of the graph; its hash is among the card's ``files``.
+        metric: ``mean_iou``, or ``label_agreement`` with the fp32 graph where no truth was given.
+        score: Value of the metric for this graph, 0..1.
+        fp32_score: The same of ``model.onnx`` on the same images.
+        measured_on: Images of the measurement, in words.
+        calibrated_on: Images that the ranges come from, in words.
+    """
+
+    file: str
+    metric: str
+    score: float
+    fp32_score: float
+    measured_on: str
+    calibrated_on: str
+
+    def __post_init__(self) -> None:
+        if self.metric not in VARIANT_METRICS:
+            raise ValueError(f'metric {self.metric!r}; allowed are {", ".join(VARIANT_METRICS)}')
+        if not (0 <= self.score <= 1 and 0 <= self.fp32_score <= 1):
+            raise ValueError(f'scores {self.score} and {self.fp32_score} must lie in 0..1')
+
+    @property
+    def loss_points(self) -> float:
+        """What the variant loses, in points of 100; below 0 where it gains."""
+        return 100 * (self.fp32_score - self.score)
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """A model folder, read and verified by ``load_model_card``.
 
@@ -102,6 +137,7 @@ class ModelCard:
         classes: In the order of the logits; ``classes[i].id`` is what channel i is published as.
         input: Size and normalisation.
         files: File name -> sha256 in hex.
+        variants: Precision (``int8``) -> the graph in it.
         temperature: Logits are divided by it before the softmax that gives the confidence.
         scores: What was measured: data set -> metric -> value.
         provenance: How the weights came about: data, recipe, commit, date, licence.
@@ -114,6 +150,7 @@ class ModelCard:
     input: InputSpec
     net_options: dict[str, Any] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
+    variants: dict[str, Variant] = field(default_factory=dict)
     temperature: float = 1.0
     scores: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -130,6 +167,12 @@ class ModelCard:
                 raise ValueError(f'two classes have the same {what}: {values}')
         if not self.temperature > 0:
             raise ValueError(f'temperature {self.temperature} must be above 0')
+        for precision, variant in self.variants.items():
+            if precision != 'int8' or variant.file not in self.files:
+                raise ValueError(
+                    f'variant {precision!r} with file {variant.file!r}: allowed is int8, with one '
+                    f'of the files {sorted(self.files)}'
+                )
 
     @property
     def num_classes(self) -> int:
@@ -147,6 +190,15 @@ class ModelCard:
                 f'model {self.name!r} has no {name}; its card lists {sorted(self.files)}'
             )
         return self.folder / name
+
+    def graph(self, precision: str) -> Path:
+        """Path of the graph for a precision: its variant, or ``model.onnx`` where it has none.
+
+        Raises:
+            FileNotFoundError: If the card lists no graph.
+        """
+        variant = self.variants.get(precision)
+        return self.file(variant.file if variant else GRAPH_FILE)
 
 
 def sha256_of(path: Path) -> str:
@@ -209,8 +261,11 @@ def save_model_card(card: ModelCard, folder: Path) -> None:
         ],
         'scores': card.scores,
         'provenance': card.provenance,
+        'variants': {name: asdict(variant) for name, variant in card.variants.items()},
         'files': {name: sha256_of(folder / name) for name in card.files},
     }
+    if not card.variants:
+        del raw['variants']
     text = yaml.safe_dump(raw, sort_keys=False, allow_unicode=True, default_flow_style=None)
     (folder / CARD_FILE).write_text(text, encoding='utf-8')
 
@@ -225,7 +280,7 @@ class _CardLoader(yaml.SafeLoader):
 
 
 _REQUIRED = {'schema', 'name', 'net', 'input', 'void_id', 'classes', 'files'}
-_OPTIONAL = {'net_options', 'temperature', 'scores', 'provenance'}
+_OPTIONAL = {'net_options', 'temperature', 'scores', 'provenance', 'variants'}
 
 
 def _from_mapping(raw: Any, folder: Path) -> ModelCard:
@@ -255,6 +310,10 @@ def _from_mapping(raw: Any, folder: Path) -> ModelCard:
             classes=classes,
             input=InputSpec(**spec),
             files={str(name): str(digest) for name, digest in files.items()},
+            variants={
+                str(precision): Variant(**entry)
+                for precision, entry in dict(raw.get('variants') or {}).items()
+            },
             temperature=float(raw.get('temperature', 1.0)),
             scores=dict(raw.get('scores') or {}),
             provenance=dict(raw.get('provenance') or {}),

@@ -17,9 +17,12 @@ from seg_ros.preprocess import Placement, crop_logits, padding, place, to_networ
 from seg_ros.share import share_roots
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from seg_ros.image import ColorOrder
 
 MODELS_VARIABLE = 'SEG_ROS_MODELS'
+_MAX_SIZES = 8  # image sizes whose buffers are kept
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,7 @@ class Segmenter:
         if ids != list(range(len(ids))):
             self._id_of_channel = np.full(256, VOID_ID, np.uint8)
             self._id_of_channel[: len(ids)] = ids
-        self._input: np.ndarray | None = None
-        self._placement: Placement | None = None
+        self._placed: dict[tuple[int, int], tuple[Placement, np.ndarray]] = {}
 
     def segment(
         self,
@@ -94,34 +96,80 @@ class Segmenter:
         Raises:
             ValueError: If the image is not (H, W, 3) uint8 or a value is out of its range.
         """
-        if image_hwc.ndim != 3 or image_hwc.shape[2] != 3 or not image_hwc.size:
-            raise ValueError(f'image is {image_hwc.shape}; expected (height, width, 3)')
-        if order not in ('bgr', 'rgb'):
-            raise ValueError(f'unknown order {order!r}; available: bgr, rgb')
+        (result,) = self.segment_batch(
+            [image_hwc], [order], with_confidence=with_confidence, min_confidence=min_confidence
+        )
+        return result
+
+    def segment_batch(
+        self,
+        images_hwc: Sequence[np.ndarray],
+        orders: Sequence[ColorOrder],
+        *,
+        with_confidence: bool = True,
+        min_confidence: float = 0.0,
+    ) -> list[Segmentation]:
+        """Segment several images, of several cameras say, each of any size.
+
+        As many as the engine's ``max_batch`` run in one go, the rest one by one. Timings give each
+        image its share.
+
+        Args:
+            images_hwc: (H, W, 3) uint8 each.
+            orders: Order of the channels of each image.
+            with_confidence: As ``segment`` takes it.
+            min_confidence: As ``segment`` takes it.
+
+        Returns:
+            One result per image.
+
+        Raises:
+            ValueError: If one of the images or a value is wrong; none is segmented then.
+        """
         if not 0.0 <= min_confidence <= 1.0:
             raise ValueError(f'min_confidence {min_confidence} is outside 0 to 1')
+        for image_hwc, order in zip(images_hwc, orders, strict=True):
+            _check_image(image_hwc, order)
+        results: list[Segmentation] = []
+        while len(results) < len(images_hwc):
+            first, batch = len(results), self.backend.max_batch
+            count = batch if len(images_hwc) - first >= batch else 1
+            chosen = slice(first, first + count)
+            results += self._segment_together(
+                images_hwc[chosen], orders[chosen], with_confidence, min_confidence
+            )
+        return results
+
+    def _segment_together(
+        self,
+        images_hwc: Sequence[np.ndarray],
+        orders: Sequence[ColorOrder],
+        with_confidence: bool,
+        min_confidence: float,
+    ) -> list[Segmentation]:
+        """Segment one image, or exactly as many as the engine takes at once."""
+        count = len(images_hwc)
         start = time.perf_counter()
-        placement = self._place(image_hwc.shape[0], image_hwc.shape[1])
-        network_hwc = to_network(image_hwc, placement, order, self.card.input.mean, self._input)
+        placements, network_nhwc = self._prepare(images_hwc, orders)
         prepared = time.perf_counter()
-        logits_chw = self.backend.infer(network_hwc)
+        if count == 1:
+            logits_nchw = self.backend.infer(network_nhwc[0])[np.newaxis]
+        else:
+            logits_nchw = self.backend.infer_batch(network_nhwc)
         inferred = time.perf_counter()
-        labels, confidence = classify(
-            crop_logits(logits_chw, placement),
-            placement.camera_hw,
-            temperature=self.card.temperature,
-            with_confidence=with_confidence or min_confidence > 0,
-        )
-        if self._id_of_channel is not None:
-            labels = cv2.LUT(labels, self._id_of_channel)
-        if confidence is not None and min_confidence > 0:
-            labels[confidence < min_confidence * 255] = VOID_ID
-        timings = Timings(
-            preprocess_ms=(prepared - start) * 1e3,
-            inference_ms=(inferred - prepared) * 1e3,
-            postprocess_ms=(time.perf_counter() - inferred) * 1e3,
-        )
-        return Segmentation(labels, confidence if with_confidence else None, timings)
+        results = []
+        for logits_chw, placement in zip(logits_nchw, placements, strict=True):
+            begun = time.perf_counter()
+            labels, confidence = self._decide(
+                crop_logits(logits_chw, placement), placement, with_confidence, min_confidence
+            )
+            timings = Timings(
+                preprocess_ms=(prepared - start) * 1e3 / count,
+                inference_ms=(inferred - prepared) * 1e3 / count,
+                postprocess_ms=(time.perf_counter() - begun) * 1e3,
+            )
+            results.append(Segmentation(labels, confidence, timings))
+        return results
 
     def warm_up(self) -> float:
         """Run once on a grey image of the card's input size, as engines allocate on first use.
@@ -133,12 +181,61 @@ class Segmenter:
         grey = np.full((spec.height_px, spec.width_px, 3), 128, np.uint8)
         return self.segment(grey).timings.total_ms
 
-    def _place(self, height: int, width: int) -> Placement:
-        """Placement of an image size; the input buffer is kept while the size stays."""
-        if self._placement is None or self._placement.camera_hw != (height, width):
-            self._placement = place((height, width), self.card.input)
-            self._input = padding(self._placement.network_hw, self.card.input.mean)
-        return self._placement
+    def _prepare(
+        self, images_hwc: Sequence[np.ndarray], orders: Sequence[ColorOrder]
+    ) -> tuple[list[Placement], np.ndarray]:
+        """Placements of images, and (N, h, w, 3) uint8 RGB as the engine takes them."""
+        placements, network_hwc = [], []
+        mean = self.card.input.mean
+        for image_hwc, order in zip(images_hwc, orders, strict=True):
+            placement, buffer = self._place(image_hwc.shape[0], image_hwc.shape[1])
+            placements.append(placement)
+            network_hwc.append(to_network(image_hwc, placement, order, mean, buffer))
+            if len(images_hwc) > 1 and network_hwc[-1] is buffer:
+                network_hwc[-1] = buffer.copy()  # the next image may be of the same size
+        if len(network_hwc) == 1:
+            return placements, network_hwc[0][np.newaxis]
+        return placements, np.stack(network_hwc)
+
+    def _place(self, height: int, width: int) -> tuple[Placement, np.ndarray]:
+        """Placement and input buffer of an image size, kept for the sizes seen last."""
+        size = (height, width)
+        if size not in self._placed:
+            if len(self._placed) == _MAX_SIZES:
+                del self._placed[next(iter(self._placed))]
+            placement = place(size, self.card.input)
+            buffer = padding(placement.network_hw, self.card.input.mean)
+            self._placed[size] = (placement, buffer)
+        return self._placed[size]
+
+    def _decide(
+        self,
+        logits_chw: np.ndarray,
+        placement: Placement,
+        with_confidence: bool,
+        min_confidence: float,
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Labels with the card's ids and void, and the confidence if it is wanted."""
+        labels, confidence = classify(
+            logits_chw,
+            placement.camera_hw,
+            temperature=self.card.temperature,
+            with_confidence=with_confidence or min_confidence > 0,
+        )
+        if self._id_of_channel is not None:
+            labels = cv2.LUT(labels, self._id_of_channel)
+        if confidence is not None and min_confidence > 0:
+            labels[confidence < min_confidence * 255] = VOID_ID
+        return labels, confidence if with_confidence else None
+
+
+def _check_image(image_hwc: np.ndarray, order: str) -> None:
+    if image_hwc.ndim != 3 or image_hwc.shape[2] != 3 or not image_hwc.size:
+        raise ValueError(f'image is {image_hwc.shape}; expected (height, width, 3)')
+    if image_hwc.dtype != np.uint8:
+        raise ValueError(f'image is {image_hwc.dtype}; expected uint8')
+    if order not in ('bgr', 'rgb'):
+        raise ValueError(f'unknown order {order!r}; available: bgr, rgb')
 
 
 def classify(
@@ -216,17 +313,38 @@ def model_roots() -> list[Path]:
     return [*(Path(entry) for entry in listed if entry), *(r / 'models' for r in share_roots())]
 
 
-def load(model: str | Path, *, backend: str = AUTO, num_threads: int = 0) -> Segmenter:
+def load(
+    model: str | Path,
+    *,
+    backend: str = AUTO,
+    precision: str = AUTO,
+    num_threads: int = 0,
+    device: str = AUTO,
+    max_batch: int = 1,
+) -> Segmenter:
     """Load a model by name or path.
 
     Args:
         model: As ``find_model`` takes it.
         backend: Key of ``seg_ros.backends.BACKENDS`` or ``auto``.
+        precision: ``fp32``, ``bf16``, ``fp16``, ``int8`` or ``auto``: the fastest here whose
+            measured loss is small.
         num_threads: Threads of the engine; 0 leaves the choice to it.
+        device: ``cpu``, ``cuda``, ``tensorrt`` or ``auto``.
+        max_batch: Images that ``segment_batch`` may run in one go; more than one costs memory.
 
     Raises:
         FileNotFoundError: If there is no such model.
-        ValueError: If its card or files are wrong, or the backend is not available.
+        ValueError: If its card or files are wrong, or backend, device or precision are not
+            available.
     """
     card = load_model_card(find_model(model))
-    return Segmenter(card, load_backend(backend, card, num_threads=num_threads))
+    engine = load_backend(
+        backend,
+        card,
+        precision=precision,
+        num_threads=num_threads,
+        device=device,
+        max_batch=max_batch,
+    )
+    return Segmenter(card, engine)

@@ -119,3 +119,26 @@ def test_a_graph_that_is_none_is_refused(tmp_path, backend):
     save_model_card(card, folder)
     with pytest.raises(ValueError, match='refuses broken'):
         seg_ros.load(folder, backend=backend)
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+@pytest.mark.parametrize('max_batch', [1, 2])
+def test_images_together_give_what_they_give_alone(primary_model, backend, max_batch):
+    sizes = [(48, 64), (48, 64), (20, 90), (96, 128), (48, 64)]
+    images = [np.roll(stripes(*size)[0], shift, axis=1) for shift, size in enumerate(sizes)]
+    orders = ['rgb', 'bgr', 'rgb', 'bgr', 'rgb']
+    alone = seg_ros.load(primary_model, backend=backend)
+    together = seg_ros.load(primary_model, backend=backend, max_batch=max_batch)
+    results = together.segment_batch(images, orders, min_confidence=0.4)
+    for image, order, result in zip(images, orders, results, strict=True):
+        expected = alone.segment(image, order, min_confidence=0.4)
+        np.testing.assert_array_equal(result.labels, expected.labels)
+        np.testing.assert_array_equal(result.confidence, expected.confidence)
+    assert together.segment_batch([], []) == []
+
+
+def test_a_wrong_image_among_several_is_named(primary_model):
+    segmenter = seg_ros.load(primary_model)
+    image, _ = stripes()
+    with pytest.raises(ValueError, match=r'image is \(4, 4\)'):
+        segmenter.segment_batch([image, image[:4, :4, 0]], ['rgb', 'rgb'])

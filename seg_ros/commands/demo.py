@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--model', default='robocup_mini_unet', help='name or path of the model')
     parser.add_argument('--backend', default='auto', help='engine of the node')
+    parser.add_argument('--precision', default='auto', help='fp32, bf16, int8, ... or auto')
     parser.add_argument(
         '--rate',
         type=float,
@@ -60,7 +61,14 @@ def run(args: argparse.Namespace) -> int:
         if label_topic is not None:
             bag.topic(label_topic)
     model = str(card.folder.resolve()) if card.folder else args.model
-    recording = run_bag(bag_path, image_topic, model=model, backend=args.backend, rate=args.rate)
+    recording = run_bag(
+        bag_path,
+        image_topic,
+        model=model,
+        backend=args.backend,
+        precision=args.precision,
+        rate=args.rate,
+    )
 
     args.out.mkdir(parents=True, exist_ok=True)
     with Bag(bag_path) as bag:

@@ -4,8 +4,8 @@ r"""Score a model on rosbags or on a dataset, without any ROS installed.
         --label-topic /ground_truth/labels --model road_linknet --html report.html
     python -m seg_ros evaluate --dataset camvid --root DIR --split val --model road_linknet
 
-Several models or backends in one call are compared. Exit status: 0; 1 below --min-miou; 2 for bad
-input.
+Several models, backends or precisions in one call are compared. Exit status: 0; 1 below
+--min-miou; 2 for bad input.
 """
 
 from __future__ import annotations
@@ -40,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group('what to evaluate')
     how.add_argument('--model', nargs='+', required=True, help='names or paths of models')
     how.add_argument('--backend', nargs='+', default=['auto'], help='engines')
+    how.add_argument(
+        '--precision', nargs='+', default=['auto'], help='fp32, bf16, int8, ... or auto'
+    )
     how.add_argument('--num-threads', type=int, default=0, help='of the engine; 0: its choice')
     how.add_argument('--min-confidence', type=float, default=0.0, help='below: void')
     how.add_argument('--no-boundary', action='store_true', help='leave out boundary F1 (faster)')
@@ -63,14 +66,15 @@ def run(args: argparse.Namespace) -> int:
 
     _check(args)
     segmenters = [
-        load(model, backend=backend, num_threads=args.num_threads)
+        load(model, backend=backend, precision=precision, num_threads=args.num_threads)
         for model in args.model
         for backend in args.backend
+        for precision in args.precision
     ]
     predictions = None
     if args.write_bag:
         if len(segmenters) > 1 or len(args.bag) > 1:
-            raise ValueError('--write-bag takes one bag, one model and one backend')
+            raise ValueError('--write-bag takes one bag, one model, one backend and one precision')
         classes = segmenters[0].card.classes
         predictions = PredictionTopics(
             args.bag[0], args.write_bag, classes, prefix=args.write_prefix
@@ -140,7 +144,8 @@ def _status(reports: list[Report], min_miou: float | None) -> int:
 
 def summary(content: Mapping[str, Any]) -> str:
     """The report's headline as text."""
-    lines = [f'\n{content["model"]} in {content["backend"]}']
+    precision = content['timing'].get('precision', '')
+    lines = [f'\n{content["model"]} in {content["backend"]} {precision}'.rstrip()]
     if content['scored']:
         width = max(14, *map(len, content['classes']))
         for name, iou in content['iou'].items():

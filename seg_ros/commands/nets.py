@@ -141,7 +141,7 @@ def _latencies(
         card = load_model_card(folder)
         result = {}
         for backend in filter(is_installed, BACKENDS):
-            engine = load_backend(backend, card, num_threads=num_threads)
+            engine = load_backend(backend, card, precision='fp32', num_threads=num_threads)
             times_ms = []
             for _ in range(_WARM_UP + frames):
                 start = time.perf_counter()

@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--out', type=Path, required=True, help='folder for the files')
     parser.add_argument('--model', default='robocup_mini_unet', help='name or path of the model')
     parser.add_argument('--backend', default='auto', help='engine')
+    parser.add_argument('--precision', default='auto', help='fp32, bf16, int8, ... or auto')
     parser.add_argument('--image-topic', help='of a bag; the only one by default')
     parser.add_argument(
         '--format',
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     if args.fps is not None and not args.fps > 0:
         raise ValueError(f'--fps is {args.fps}; give a number above 0')
     kind, source = open_pictures(args.paths, args.image_topic)
-    segmenter = load(args.model, backend=args.backend)
+    segmenter = load(args.model, backend=args.backend, precision=args.precision)
     form = args.format or ('mp4' if kind == 'video' else 'png')
     target = args.out / f'{source.name}_overlay.mp4' if form == 'mp4' else args.out
     out = _open_writer(form, target, segmenter.card.classes, args.fps or source.fps, args)

@@ -180,7 +180,8 @@ def _note_difference(
     share = float((first != second).mean())
     picture = None
     if share > 0 and differences.wants(share):
-        names = [f'{run.segmenter.card.name} in {run.segmenter.backend.name}' for run in runs[:2]]
+        engines = [(run.segmenter.card.name, run.segmenter.backend) for run in runs[:2]]
+        names = [f'{name} in {engine.name} {engine.precision}' for name, engine in engines]
         shown = list(zip(names, (first, second), strict=True))
         picture = example(
             frame.name, share, image_rgb, frame.truth, shown, runs[0].scoring.classes

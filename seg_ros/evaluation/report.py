@@ -37,8 +37,9 @@ class Report:
 
     @property
     def title(self) -> str:
-        """Model and engine."""
-        return f'{self.content["model"]} in {self.content["backend"]}'
+        """Model, engine and, where it is known, precision."""
+        precision = self.content['timing'].get('precision', '')
+        return f'{self.content["model"]} in {self.content["backend"]} {precision}'.rstrip()
 
 
 @dataclass(frozen=True)

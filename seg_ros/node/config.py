@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from seg_ros.backends import AUTO, BACKENDS
+from seg_ros.backends import AUTO, BACKENDS, DEVICES, PRECISIONS
 from seg_ros.image import MAX_IMAGE_PIXELS
 from seg_ros.schema import param, validate
 
@@ -18,6 +18,14 @@ class NodeConfig:
 
     model: str = param('robocup_mini_unet', 'Name or path of the model folder')
     backend: str = param(AUTO, 'Inference engine', choices=(AUTO, *BACKENDS))
+    precision: str = param(
+        AUTO,
+        'What the net computes in; auto: the fastest here whose measured loss is small',
+        choices=PRECISIONS,
+    )
+    device: str = param(
+        AUTO, 'Where it runs; what is asked for is used or refused', choices=DEVICES
+    )
     image_topics: tuple[str, ...] = param(
         ('image',), 'Image topics, one per camera; with several, outputs get the camera as prefix'
     )

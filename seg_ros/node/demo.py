@@ -76,6 +76,7 @@ def run_bag(
     *,
     model: str,
     backend: str = 'auto',
+    precision: str = 'auto',
     rate: float | None = None,
 ) -> Recording:
     """Play a bag through a node and record its label mask, confidence and overlay.
@@ -85,6 +86,7 @@ def run_bag(
         image_topic: Topic of type Image or CompressedImage.
         model: Name or path of the model.
         backend: Engine of the node.
+        precision: What it computes in.
         rate: Speed as a multiple of the recorded one; None for the recorded one, or slower where
             the machine cannot hold it (measured on the first frame beforehand).
 
@@ -107,6 +109,7 @@ def run_bag(
     parameters = {
         'model': model,
         'backend': backend,
+        'precision': precision,
         'image_topics': f'[{image_topic}]',
         'image_transport': transport,
     }

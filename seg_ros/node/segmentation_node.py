@@ -66,7 +66,13 @@ class SegmentationNode(LifecycleNode):
         if config.num_threads:
             cv2.setNumThreads(config.num_threads)
         try:
-            segmenter = load(config.model, backend=config.backend, num_threads=config.num_threads)
+            segmenter = load(
+                config.model,
+                backend=config.backend,
+                precision=config.precision,
+                num_threads=config.num_threads,
+                device=config.device,
+            )
             segmenter.warm_up()
             release_free_memory()
         except (ValueError, FileNotFoundError) as error:
@@ -86,7 +92,7 @@ class SegmentationNode(LifecycleNode):
         backend = segmenter.backend
         self.get_logger().info(
             f'{segmenter.card.name} runs in {backend.name} {backend.precision} on '
-            f'{backend.device}; ready after {time.perf_counter() - start:.2f} s'
+            f'{backend.device} ({backend.reason}); ready after {time.perf_counter() - start:.2f} s'
         )
         return super().on_configure(state)
 
