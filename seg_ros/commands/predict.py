@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
+    import numpy as np
+
     from seg_ros.model_card import ClassInfo
     from seg_ros.prediction import PredictionWriter
+    from seg_ros.segmenter import Segmenter
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--fps', type=float, help='of the mp4; by default that of the source')
     parser.add_argument('--alpha', type=float, default=0.5, help='share of colour in the overlay')
     parser.add_argument('--min-confidence', type=float, default=0.0, help='below: void')
+    parser.add_argument(
+        '--check-balls',
+        action='store_true',
+        help='of a pitch: what is called ball must be round and lie on the ground',
+    )
     parser.add_argument('--overwrite', action='store_true', help='replace files that exist')
     parser.add_argument('--quiet', action='store_true', help='no progress bar')
 
@@ -62,21 +70,33 @@ def run(args: argparse.Namespace) -> int:
     with out:
         pictures = source.read(skips)
         for picture in tqdm(pictures, total=len(source), unit='frame', disable=args.quiet):
-            result = segmenter.segment(
-                picture.image_rgb,
-                'rgb',
-                with_confidence=False,
-                min_confidence=args.min_confidence,
-            )
-            out.write(picture, result.labels)
+            labels = _labels_of(picture.image_rgb, segmenter, args)
+            out.write(picture, labels)
             count += 1
-            void_share += float((result.labels == VOID_ID).mean())
+            void_share += float((labels == VOID_ID).mean())
     print(f'{count} frames through {segmenter.card.name}: see {target}')
     if count and args.min_confidence > 0:
         print(f'{void_share / count:.1%} of the pixels are void: confidence below the minimum')
     for line in skips.lines():
         print(f'skipped: {line}')
     return 0 if count else 2
+
+
+def _labels_of(
+    image_rgb: np.ndarray, segmenter: Segmenter, args: argparse.Namespace
+) -> np.ndarray:
+    from seg_ros.pseudo_labels import pseudo_labels_of_pitch
+
+    if not args.check_balls:
+        result = segmenter.segment(
+            image_rgb, 'rgb', with_confidence=False, min_confidence=args.min_confidence
+        )
+        return result.labels
+    result = segmenter.segment(image_rgb, 'rgb')
+    assert result.confidence is not None
+    return pseudo_labels_of_pitch(
+        result.labels, result.confidence, segmenter.card.classes, args.min_confidence
+    )
 
 
 def _open_writer(
