@@ -141,7 +141,7 @@ def _write_one(job: tuple[int, Path, str]) -> int:
     index, out, suffix = job
     assert _dataset is not None, 'workers are started by _start_worker'
     sample = _dataset[index]
-    image = sample.image[..., ::-1]
+    image = cv2.cvtColor(sample.image, cv2.COLOR_RGB2BGR)
     quality = [cv2.IMWRITE_JPEG_QUALITY, 95] if suffix == 'jpg' else []
     for path, pixels, options in (
         (out / 'images' / f'{sample.name}.{suffix}', image, quality),

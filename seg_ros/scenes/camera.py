@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 MAX_VIEW_TAN = 2.2  # half angle of 65.6 degrees: beyond it a pinhole image wastes its pixels
@@ -52,11 +53,12 @@ class Camera:
 
         Directions further than 88 degrees off the axis are clipped to it.
         """
-        u = (np.arange(self.width_px, dtype=np.float32) - (self.width_px - 1) / 2) / self.focal_px
+        u = (np.arange(self.width_px, dtype=np.float32) - (self.width_px - 1) / 2) / np.float32(
+            self.focal_px
+        )
         v = np.arange(self.height_px, dtype=np.float32) - (self.height_px - 1) / 2
-        v = v / self.focal_px
-        plane = np.empty((self.height_px, self.width_px, 2), np.float32)
-        plane[..., 0], plane[..., 1] = u[None, :], v[:, None]
+        v = v / np.float32(self.focal_px)
+        plane = cv2.merge(np.meshgrid(u, v))
         if self.is_pinhole:
             return plane
         square = plane[..., 0] ** 2 + plane[..., 1] ** 2
@@ -123,7 +125,8 @@ def covering_view(camera: Camera, tangents: np.ndarray, max_px: int) -> View:
         return View(
             camera.width_px, camera.height_px, camera.focal_px, camera.position, camera.rotation
         )
-    reach = np.minimum(np.abs(tangents).reshape(-1, 2).max(axis=0), MAX_VIEW_TAN)
+    right, down = cv2.split(tangents)
+    reach = np.minimum([np.abs(right).max(), np.abs(down).max()], MAX_VIEW_TAN)
     focal = min(1.1 * camera.focal_px, (max_px - 4) / (2 * float(reach.max())))
     width, height = (int(np.ceil(2 * focal * float(value))) + 3 for value in reach)
     return View(width, height, focal, camera.position, camera.rotation)

@@ -108,22 +108,29 @@ def ground_points(rays: np.ndarray, position: np.ndarray) -> GroundPoints:
         The points where they arrive.
     """
     height = np.float32(position[2])
-    drop = -rays[..., 2]
-    valid = drop > np.maximum(1e-4, height / _FAR_M * np.hypot(rays[..., 0], rays[..., 1]))
+    x, y, drop = cv2.split(rays)
+    np.negative(drop, out=drop)
+    steep = np.float32(height / _FAR_M) * cv2.magnitude(x, y)
+    valid = drop > np.maximum(steep, np.float32(1e-4), out=steep)
     scale = np.zeros_like(drop)
     np.divide(height, drop, out=scale, where=valid)
-    x = rays[..., 0] * scale
-    y = rays[..., 1] * scale
-    widths = []
-    for plane in (x, y):
-        along = np.abs(np.diff(plane, axis=1, append=plane[:, -1:]))
-        along[:, -1] = along[:, -2]
-        down = np.abs(np.diff(plane, axis=0, append=plane[-1:]))
-        down[-1] = down[-2]
-        widths.append(np.clip(along + down, 1e-5, 4.0, dtype=np.float32))
+    x *= scale
+    y *= scale
+    widths = (_patch_width(x), _patch_width(y))
     x += np.float32(position[0])
     y += np.float32(position[1])
-    return GroundPoints(x, y, widths[0], widths[1], valid)
+    return GroundPoints(x, y, *widths, valid)
+
+
+def _patch_width(plane: np.ndarray) -> np.ndarray:
+    """How much a coordinate changes from a pixel to the next along both axes of the image."""
+    along, down = np.empty_like(plane), np.empty_like(plane)
+    np.subtract(plane[:, 1:], plane[:, :-1], out=along[:, :-1])
+    np.subtract(plane[1:], plane[:-1], out=down[:-1])
+    along[:, -1], down[-1] = along[:, -2], down[-2]
+    np.abs(along, out=along)
+    along += np.abs(down, out=down)
+    return np.clip(along, 1e-5, 4.0, out=along)
 
 
 def paint_ground(
@@ -138,7 +145,7 @@ def paint_ground(
         floor: What lies beyond.
 
     Returns:
-        (H, W, 3) float32 albedo, 0 to 1, and (H, W) uint8 labels: line, field or background.
+        (H, W, 3) float32 albedo, about 0 to 1, and (H, W) uint8 labels: line, field or background.
     """
     covered = _line_coverage(points, pitch, carpet)
     inside = pitch.on_carpet(points.x, points.y) & points.valid
@@ -155,7 +162,7 @@ def paint_ground(
         tone = _floor_tone(points, floor)
         for plane, value in zip(planes, floor.color, strict=True):
             np.copyto(plane, tone * np.float32(value), where=outside)
-    return np.clip(cv2.merge(planes), 0, 1.2), labels
+    return cv2.merge(planes), labels
 
 
 def line_threshold(points: GroundPoints, pitch: Pitch) -> np.ndarray:
@@ -230,10 +237,7 @@ def _grass(points: GroundPoints, carpet: Carpet) -> list[np.ndarray]:
         wave = np.sin(points.x * np.float32(np.pi / carpet.stripe_m))
         tone += np.float32(carpet.stripes) * np.clip(4 * wave, -1, 1)
     if carpet.seam_m > 0:
-        gap = np.abs((points.y / np.float32(carpet.seam_m)) % 1 - 0.5) * np.float32(carpet.seam_m)
-        tone *= 1 - 0.35 * np.clip(1.5 - gap / np.maximum(points.width_y, 0.006), 0, 1) / (
-            1 + points.width_y / 0.02
-        )
+        tone *= 1 - 0.35 * _joint(points.y, points.width_y, carpet.seam_m, 0.006, 0.02)
     far = np.minimum(patch * np.float32(1 / 0.03), 1)
     far *= np.float32(0.35 * carpet.sheen)
     uneven = _coarse_noise(4, x, y, _MACRO_M, 24)
@@ -261,8 +265,16 @@ def _floor_tone(points: GroundPoints, floor: Floor) -> np.ndarray:
     tone = 1 + np.float32(floor.contrast) * _coarse_noise(7, points.x, points.y, 0.02, 12)
     if floor.tile_m > 0:
         for plane, width in ((points.x, points.width_x), (points.y, points.width_y)):
-            gap = np.abs((plane / np.float32(floor.tile_m)) % 1 - 0.5) * np.float32(floor.tile_m)
-            tone *= 1 - 0.4 * np.clip(1.5 - gap / np.maximum(width, 0.008), 0, 1) / (
-                1 + width / 0.05
-            )
+            tone *= 1 - 0.4 * _joint(plane, width, floor.tile_m, 0.008, 0.05)
     return np.asarray(tone, np.float32)
+
+
+def _joint(
+    plane: np.ndarray, width: np.ndarray, spacing_m: float, joint_m: float, fade_m: float
+) -> np.ndarray:
+    """Thin joints at equal distances, 1 in their middle, that fade where patches grow."""
+    place = plane * np.float32(1 / spacing_m)
+    place -= np.floor(place)
+    gap = np.abs(place - np.float32(0.5)) * np.float32(spacing_m)
+    near = np.clip(np.float32(1.5) - gap / np.maximum(width, np.float32(joint_m)), 0, 1)
+    return np.asarray(near / (1 + width * np.float32(1 / fade_m)))

@@ -13,7 +13,7 @@ from seg_ros.scenes.ground import GroundPoints, ground_points, paint_ground
 from seg_ros.scenes.labels import BACKGROUND, scene_classes
 from seg_ros.scenes.scene import Scene, Sunlight
 from seg_ros.scenes.sensor import expose
-from seg_ros.scenes.shadows import ground_light
+from seg_ros.scenes.shadows import GROUND_LIGHT_STEP, ground_light
 from seg_ros.scenes.stage import FIRST_PART_ID, MAX_SIDE_PX, NOTHING_ID, shared_stage
 from seg_ros.scenes.surroundings import look_up
 
@@ -73,9 +73,9 @@ class SceneRenderer:
             ids = cv2.remap(
                 ids.astype(np.float32), source, None, cv2.INTER_NEAREST, borderValue=_BEYOND_ID
             ).astype(np.int32)
-            ids[np.maximum(*np.moveaxis(np.abs(tangents), 2, 0)) > MAX_VIEW_TAN] = _BEYOND_ID
-        light = picture.astype(np.float32)
-        light *= np.float32(1 / 255)
+            right, down = cv2.split(np.abs(tangents))
+            ids[np.maximum(right, down) > MAX_VIEW_TAN] = _BEYOND_ID
+        light = cv2.multiply(picture, (1 / 255,) * 4, dtype=cv2.CV_32F)
         light[ids == _BEYOND_ID] = 0
         labels = self._part_labels(scene.parts)[ids]
         rays = _world_rays(camera, tangents)
@@ -110,7 +110,8 @@ class SceneRenderer:
             color[outside] += np.float32(scene.floor.mirror) * reflected[outside]
         if scene.sunlight is not None:
             color *= _sun_on_ground(points, scene.sunlight)[..., None]
-        color *= ground_light(points, scene.parts, scene.lights, scene.camera)
+        lit = ground_light(points, scene.parts, scene.lights, scene.camera)
+        color = cv2.multiply(color, lit, scale=GROUND_LIGHT_STEP, dtype=cv2.CV_32F)
         cv2.copyTo(color, here.view(np.uint8), light[rows])
         np.copyto(labels[rows], painted, where=here)
         ids[rows][here] = _GROUND_ID
@@ -126,14 +127,7 @@ class SceneRenderer:
 
 
 def _world_rays(camera: Camera, tangents: np.ndarray) -> np.ndarray:
-    rotation = camera.rotation.astype(np.float32)
-    rays = np.empty((*tangents.shape[:2], 3), np.float32)
-    for axis in range(3):
-        plane = tangents[..., 0] * rotation[axis, 0]
-        plane += tangents[..., 1] * rotation[axis, 1]
-        plane += rotation[axis, 2]
-        rays[..., axis] = plane
-    return rays
+    return np.asarray(cv2.transform(tangents, camera.rotation.astype(np.float32)))
 
 
 def _rows_with(mask: np.ndarray) -> slice | None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
 
 from seg_ros.scenes.labels import BACKGROUND
+from seg_ros.scenes.stage import MAX_SIDE_PX
+
+_TONES = 1023  # steps of the tone curve between black and white
 
 
 @dataclass(frozen=True)
@@ -113,16 +117,14 @@ def expose(
     light = _optics(light, sensor)
     if sensor.shear_px:
         light, labels = _roll_shutter(light, labels, sensor.shear_px)
-    light *= np.array(sensor.white_balance, np.float32) * np.float32(sensor.exposure)
     picture = _tone(light, sensor)
     picture = _read_out(picture, sensor, rng)
     if sensor.caption:
         _write(picture, sensor.caption)
     if sensor.jpeg_quality:
         quality = [cv2.IMWRITE_JPEG_QUALITY, sensor.jpeg_quality]
-        coded = cv2.imencode('.jpg', picture[..., ::-1], quality)[1]
-        decoded = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))
-        picture = np.ascontiguousarray(decoded[..., ::-1])
+        coded = cv2.imencode('.jpg', cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), quality)[1]
+        picture = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR_RGB))
     if any(sensor.letterbox):
         labels = labels.copy()
         rows = round(sensor.letterbox[0] * picture.shape[0] / 2)
@@ -200,35 +202,48 @@ def _roll_shutter(
 
 
 def _tone(light: np.ndarray, sensor: Sensor) -> np.ndarray:
-    """Saturation, then clipping, gamma and contrast through one table; float32 0 to 255."""
-    if sensor.saturation != 1:
-        grey = cv2.cvtColor(light, cv2.COLOR_RGB2GRAY)[..., None]
-        light = grey + np.float32(sensor.saturation) * (light - grey)
-    values = np.linspace(0, 1, 1024) ** sensor.gamma
+    """White balance, saturation, clipping, gamma and contrast; uint8."""
+    grey = np.array([0.299, 0.587, 0.114])
+    mixing = sensor.saturation * np.eye(3) + (1 - sensor.saturation) * grey
+    mixing = mixing * np.array(sensor.white_balance) * (sensor.exposure * _TONES)
+    values = np.linspace(0, 1, _TONES + 1) ** sensor.gamma
     values = np.clip((values - 0.5) * sensor.contrast + 0.5, 0, 1) * 255
-    index = np.clip(light, 0, 1)
-    index *= 1023
-    return np.take(values.astype(np.float32), index.astype(np.uint16), mode='clip')
+    table = np.full(1 << 16, values[-1])
+    table[: _TONES + 1] = values
+    index = cv2.multiply(
+        cv2.transform(light, mixing.astype(np.float32)), (1.0,) * 4, dtype=cv2.CV_16U
+    )
+    return np.take(np.round(table).astype(np.uint8), index)
 
 
-def _read_out(picture: np.ndarray, sensor: Sensor, rng: np.random.Generator) -> np.ndarray:
+@cache
+def _noise_pool() -> np.ndarray:
+    """Standard normal noise; pictures take a window of it, which costs nothing."""
+    side = 2 * MAX_SIDE_PX
+    return np.random.default_rng(0).standard_normal((side, side), np.float32)
+
+
+def _read_out(pixels: np.ndarray, sensor: Sensor, rng: np.random.Generator) -> np.ndarray:
     if sensor.shot_noise > 0 or sensor.read_noise > 0:
-        # One tile of noise, rolled for each channel, costs a tenth of drawing every value.
-        noise = rng.standard_normal((picture.shape[0] + 31, picture.shape[1] + 17), np.float32)
-        level = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) * np.float32(1 / 255)
-        spread = 255 * np.sqrt(
-            np.float32(sensor.read_noise**2) + np.float32(sensor.shot_noise**2) * level
-        )
-        for channel, (row, column) in enumerate(((0, 0), (31, 5), (13, 17))):
-            window = noise[row : row + picture.shape[0], column : column + picture.shape[1]]
-            picture[..., channel] += spread * window
+        height, width = pixels.shape[:2]
+        level = np.arange(256) / 255
+        spread = 255 * np.sqrt(sensor.read_noise**2 + sensor.shot_noise**2 * level)
+        gain = cv2.LUT(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), spread.astype(np.float32))
+        pool = _noise_pool()
+        planes = []
+        for _ in range(3):
+            row = int(rng.integers(pool.shape[0] - height))
+            column = int(rng.integers(pool.shape[1] - width))
+            planes.append(gain * pool[row : row + height, column : column + width])
+        pixels = np.asarray(cv2.add(pixels, cv2.merge(planes), dtype=cv2.CV_8U))
     if sensor.sharpen > 0:
-        soft = cv2.GaussianBlur(picture, (0, 0), 1.2)
-        picture += np.float32(sensor.sharpen) * (picture - soft)
-    pixels = np.clip(picture, 0, 255).astype(np.uint8)
+        soft = cv2.GaussianBlur(pixels, (0, 0), 1.2)
+        pixels = np.asarray(
+            cv2.addWeighted(pixels, 1 + sensor.sharpen, soft, -sensor.sharpen, 0.0)
+        )
     if sensor.bayer:
         mosaic = np.empty(pixels.shape[:2], np.uint8)
         for row, column, channel in ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 2)):
             mosaic[row::2, column::2] = pixels[row::2, column::2, channel]
-        pixels = cv2.cvtColor(mosaic, cv2.COLOR_BayerRGGB2RGB)
+        pixels = np.asarray(cv2.cvtColor(mosaic, cv2.COLOR_BayerRGGB2RGB))
     return pixels

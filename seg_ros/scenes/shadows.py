@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from seg_ros.scenes.parts import Part
     from seg_ros.scenes.stage import Light
 
-_TEXEL_M = 0.02
-_SIDE_PX = 512  # 10 m in front of the camera; shadows further away are too small to matter
+_BRIGHTEST = 1.6
+GROUND_LIGHT_STEP = _BRIGHTEST / 255
+_TEXEL_M = 0.03
+_SIDE_PX = 352  # 10 m in front of the camera; shadows further away are too small to matter
 _AHEAD_M = 4.0
 _AMBIENT_BLUR_M, _AMBIENT_LOSS, _LOW_M = 0.07, 0.65, 0.35
 _ANGLES = np.arange(20) * (2 * np.pi / 20)
@@ -39,7 +41,7 @@ def ground_light(
         camera: The shadows are drawn in front of it.
 
     Returns:
-        (H, W, 3) float32 RGB.
+        (H, W, 3) uint8 RGB; times ``GROUND_LIGHT_STEP`` it is the factor on the ground's colour.
     """
     forward = camera.rotation[:2, 2]
     ahead = forward / max(float(np.linalg.norm(forward)), 1e-6) * _AHEAD_M
@@ -55,17 +57,16 @@ def ground_light(
         if light.shadow_blur_m is not None:
             maps.append(_shadow_map(solid, light.direction, corner, light.shadow_blur_m))
             losses.append(cosine * np.array(light.diffuse))
-    shaded = np.zeros((_SIDE_PX, _SIDE_PX, 3), np.float32)
-    for drawn, loss in zip(maps, losses, strict=True):
-        shaded += drawn[..., None] * (loss / 255).astype(np.float32)
+    full = total * (255 / _BRIGHTEST)
+    mixing = np.column_stack([-np.array(losses).T / _BRIGHTEST, full]).astype(np.float32)
     scale = np.float32(1 / _TEXEL_M)
     lit = cv2.remap(
-        np.maximum(total.astype(np.float32) - shaded, 0),
+        cv2.transform(cv2.merge(maps), mixing),
         (points.x - np.float32(corner[0])) * scale,
         (points.y - np.float32(corner[1])) * scale,
         cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT,
-        borderValue=tuple(total.tolist()),
+        borderValue=tuple(full.tolist()),
     )
     return np.asarray(lit)
 

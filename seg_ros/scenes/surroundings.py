@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,8 @@ from seg_ros.scenes.textures import noise_tile
 
 WIDTH_PX, HEIGHT_PX = 1536, 384
 TOP, BOTTOM = 1.6, -0.8  # tangents of the elevations of the first and the last row
+WHITE = 204
+"""What light 1 is in the bytes of a panorama; lamps are brighter."""
 MAX_PHOTOS = 10_000
 MAX_PHOTO_BYTES = 1 << 26
 _SUFFIXES = {'.jpg', '.jpeg', '.png', '.webp', '.bmp'}
@@ -45,7 +48,7 @@ def photo_panorama(path: Path, rng: np.random.Generator) -> np.ndarray:
         rng: Draws its place and size.
 
     Returns:
-        (HEIGHT_PX, WIDTH_PX, 3) float32 RGB, 0 to 1.
+        (HEIGHT_PX, WIDTH_PX, 3) uint8 RGB, 0 to ``WHITE``.
 
     Raises:
         ValueError: If it is too large or not readable as a picture.
@@ -62,7 +65,7 @@ def photo_panorama(path: Path, rng: np.random.Generator) -> np.ndarray:
     around = np.tile(pair, (1, copies // 2, 1))
     around = np.pad(around, ((0, 0), (0, WIDTH_PX - around.shape[1]), (0, 0)), mode='edge')
     shifted = np.roll(around, int(rng.integers(WIDTH_PX)), axis=1)
-    return np.asarray(shifted, np.float32) / np.float32(255)
+    return np.asarray(cv2.convertScaleAbs(np.ascontiguousarray(shifted), alpha=WHITE / 255))
 
 
 def painted_panorama(rng: np.random.Generator) -> np.ndarray:
@@ -72,23 +75,31 @@ def painted_panorama(rng: np.random.Generator) -> np.ndarray:
         rng: Draws everything.
 
     Returns:
-        (HEIGHT_PX, WIDTH_PX, 3) float32 RGB, 0 to about 1.2 (lamps).
+        (HEIGHT_PX, WIDTH_PX, 3) uint8 RGB, ``WHITE`` and, for lamps, above.
     """
     base = float(rng.choice([0.05, 0.2, 0.45, 0.75], p=[0.25, 0.25, 0.25, 0.25]))
     tint = np.clip(rng.normal(1, 0.07, 3), 0.75, 1.25)
-    room = np.empty((HEIGHT_PX, WIDTH_PX, 3), np.float32)
     slope = np.linspace(float(rng.uniform(0.5, 1.2)), 1.0, HEIGHT_PX)[:, None, None]
-    room[:] = base * tint * slope
+    room = np.empty((HEIGHT_PX, WIDTH_PX, 3), np.uint8)
+    room[:] = np.clip(WHITE * base * tint * slope, 0, 255).astype(np.uint8)
     far = _row(float(rng.uniform(0.25, 0.8)))  # where the far wall meets the ceiling
     wall = float(np.clip(base + rng.uniform(-0.1, 0.5), 0.05, 0.95))
-    room[far:] = wall * np.clip(rng.normal(1, 0.06, 3), 0.8, 1.2)
+    shade = wall * np.clip(rng.normal(1, 0.06, 3), 0.8, 1.2)
+    room[far:] = np.array(_bytes(shade), np.uint8)
     _ceiling(room[:far], rng)
     _wall(room, far, rng, wall)
     if rng.random() < 0.6:
         _crowd(room, rng)
     room = cv2.GaussianBlur(room, (0, 0), float(rng.uniform(0.6, 1.6)))
-    room *= 1 + 0.05 * np.tile(noise_tile(8, 512, 30), (1, 3))[:HEIGHT_PX, :WIDTH_PX, None]
-    return room
+    return np.asarray(cv2.multiply(room, _uneven(), scale=1 / 128))
+
+
+@cache
+def _uneven() -> np.ndarray:
+    """Factors on a panorama times 128."""
+    tile = np.tile(noise_tile(8, 512, 30), (1, 3))[:HEIGHT_PX, :WIDTH_PX]
+    gain = np.clip(128 * (1 + 0.05 * tile), 0, 255).astype(np.uint8)
+    return np.asarray(cv2.merge([gain, gain, gain]))
 
 
 def look_up(panorama: np.ndarray, rays: np.ndarray, *, mirrored: bool = False) -> np.ndarray:
@@ -102,16 +113,18 @@ def look_up(panorama: np.ndarray, rays: np.ndarray, *, mirrored: bool = False) -
     Returns:
         (H, W, 3) float32 RGB.
     """
-    columns = np.arctan2(rays[..., 1], rays[..., 0]) * np.float32(WIDTH_PX / (2 * np.pi))
-    level = np.maximum(np.hypot(rays[..., 0], rays[..., 1]), np.float32(1e-4))
-    climb = np.clip(rays[..., 2] / level, -4, 4)
-    rows = (TOP - (-climb if mirrored else climb)) * np.float32(HEIGHT_PX / (TOP - BOTTOM))
-    columns += WIDTH_PX / 2
-    rows = np.clip(rows, 0, HEIGHT_PX - 1)
-    seen = cv2.remap(
-        panorama, columns, rows.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
-    )
-    return np.asarray(seen, np.float32)
+    east, north, up = cv2.split(rays)
+    level, columns = cv2.cartToPolar(east, north)
+    climb = np.clip(up / np.maximum(level, np.float32(1e-4), out=level), -4, 4)
+    rows = np.float32(TOP) + climb if mirrored else np.float32(TOP) - climb
+    rows *= np.float32(HEIGHT_PX / (TOP - BOTTOM))
+    columns *= np.float32(WIDTH_PX / (2 * np.pi))
+    seen = cv2.remap(panorama, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(cv2.multiply(seen, (1 / WHITE,) * 4, dtype=cv2.CV_32F))
+
+
+def _bytes(color: np.ndarray | list[float]) -> list[float]:
+    return [min(max(WHITE * float(value), 0.0), 255.0) for value in color]
 
 
 def _row(tangent: float) -> int:
@@ -123,10 +136,16 @@ def _ceiling(area: np.ndarray, rng: np.random.Generator) -> None:
     shade = float(rng.uniform(0.02, 0.6))
     for x in np.arange(0, width, int(rng.integers(30, 140))).tolist():  # beams
         end = int(x + rng.normal(0, 60))
-        cv2.line(area, (x, 0), (end, height), (shade,) * 3, int(rng.integers(1, 7)))
+        cv2.line(area, (x, 0), (end, height), _bytes([shade] * 3), int(rng.integers(1, 7)))
     for y in np.geomspace(8, max(height, 9), int(rng.integers(2, 7))).astype(int).tolist():
-        cv2.line(area, (0, height - y), (width, height - y), (shade,) * 3, int(rng.integers(1, 5)))
-    glow = np.clip(rng.normal(1.1, 0.08, 3), 0.8, 1.3).tolist()
+        cv2.line(
+            area,
+            (0, height - y),
+            (width, height - y),
+            _bytes([shade] * 3),
+            int(rng.integers(1, 5)),
+        )
+    glow = _bytes(np.clip(rng.normal(1.1, 0.08, 3), 0.8, 1.3))
     round_lamps = rng.random() < 0.5
     for _ in range(int(rng.integers(0, 90)) * (rng.random() < 0.5)):  # spots, far and round
         where = (int(rng.integers(width)), int(rng.integers(max(height, 1))))
@@ -152,13 +171,13 @@ def _wall(room: np.ndarray, far: int, rng: np.random.Generator, wall: float) -> 
             shade[:] = np.clip(wall + rng.normal(0, 0.25), 0, 1.1)
         if rng.random() < 0.15:  # a window
             shade[:] = rng.uniform(0.9, 1.2)
-        cv2.rectangle(room, (x, y), (x + w, y + h), shade.tolist(), -1)
+        cv2.rectangle(room, (x, y), (x + w, y + h), _bytes(shade), -1)
         if rng.random() < 0.3:
-            edge = rng.uniform(0, 0.5, 3).tolist()
+            edge = _bytes(rng.uniform(0, 0.5, 3))
             cv2.rectangle(room, (x, y), (x + w, y + h), edge, int(rng.integers(1, 4)))
     for _ in range(int(rng.integers(0, 14))):  # pillars and frames
         x = int(rng.integers(WIDTH_PX))
-        grey = [float(rng.uniform(0, 1))] * 3
+        grey = _bytes([float(rng.uniform(0, 1))] * 3)
         top = int(rng.integers(0, max(floor - 20, 1)))
         cv2.rectangle(room, (x, top), (x + int(rng.integers(2, 26)), HEIGHT_PX), grey, -1)
 
@@ -172,10 +191,10 @@ def _crowd(room: np.ndarray, rng: np.random.Generator) -> None:
         tall = int(rng.integers(20, 56))
         wide = max(4, int(tall * 0.24))
         shade = rng.uniform(0, 0.3 if dark or rng.random() < 0.5 else 0.9, 3)
-        shirt = (shade + 0.7 * (shade.mean() - shade)).tolist()
-        legs = [float(rng.uniform(0.02, 0.3))] * 3
-        skin = (np.array([0.75, 0.57, 0.48]) * rng.uniform(0.4, 1.05)).tolist()
-        hair = [float(rng.uniform(0.02, 0.3))] * 3
+        shirt = _bytes(shade + 0.7 * (shade.mean() - shade))
+        legs = _bytes([float(rng.uniform(0.02, 0.3))] * 3)
+        skin = _bytes(np.array([0.75, 0.57, 0.48]) * rng.uniform(0.4, 1.05))
+        hair = _bytes([float(rng.uniform(0.02, 0.3))] * 3)
         hip, neck = foot - tall // 2, foot - int(tall * 0.84)
         gap = max(1, wide // 8)
         cv2.rectangle(room, (x - wide // 2, hip), (x - gap, foot), legs, -1)

@@ -35,7 +35,7 @@ def plain_scene(parts=(), **camera):
         parts=tuple(parts),
         lights=(Light(np.array([-0.6, 0.1, -1.0]), (0.5,) * 3, (0.5,) * 3, 0.02),),
         sunlight=None,
-        panorama=np.full((HEIGHT_PX, WIDTH_PX, 3), 0.5, np.float32),
+        panorama=np.full((HEIGHT_PX, WIDTH_PX, 3), 100, np.uint8),
         camera=Camera(**(settings | camera)),
         sensor=Sensor(),
     )
