@@ -3,10 +3,13 @@
 # make lint    ruff and mypy
 # make bench   start-up and memory of the node; with CAMVID=path the training loop as well
 # make test-ros   the ROS tests on the wheels of Kilted and of Jazzy
+# make lock    requirements/*.txt anew, with the hash of every file
+# make audit   known vulnerabilities of the locked packages; needs pypi.org
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 JAZZY_VENV ?= .venv-jazzy
+LOCK_VENV ?= .venv-lock
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 
@@ -18,7 +21,7 @@ OUT ?= demo_out
 
 export ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
 
-.PHONY: demo test test-ros lint format bench clean
+.PHONY: demo test test-ros lock audit lint format bench clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/python -m seg_ros demo --model '$(MODEL)' --out '$(OUT)' \
@@ -50,9 +53,29 @@ bench: $(VENV)/.dev
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "seg_ros needs Python 3.11+"'
 	$(PYTHON) -m venv $* || { echo 'venv is missing: apt-get install python3-venv'; exit 1; }
 
-$(VENV)/.runtime: setup.py constraints.txt | $(BIN)/python
-	$(PIP) install -q -c constraints.txt -e '.[runtime,ros]'
+# Only files whose hash is in the repository are installed, built by a setuptools of the same kind.
+$(VENV)/.runtime: setup.py requirements/build.txt requirements/runtime.txt | $(BIN)/python
+	$(PIP) install -q --require-hashes -r requirements/build.txt
+	$(PIP) install -q --require-hashes --no-build-isolation -r requirements/runtime.txt
+	$(PIP) install -q --no-deps --no-build-isolation -e .
 	touch $@
+
+$(LOCK_VENV)/.tools: | $(LOCK_VENV)/bin/python
+	$(LOCK_VENV)/bin/pip --disable-pip-version-check install -q uv==0.13.9 pip-audit==2.10.1
+	touch $@
+
+COMPILE := $(LOCK_VENV)/bin/uv pip compile -q --generate-hashes --universal --python-version 3.11 \
+  --no-annotate --custom-compile-command 'make lock' -c constraints.txt
+lock: $(LOCK_VENV)/.tools
+	$(COMPILE) setup.py --extra runtime --extra ros -o requirements/runtime.txt
+	$(COMPILE) requirements/build.in -c requirements/runtime.txt -o requirements/build.txt
+
+# A package that the service does not know counts as a failure, not as harmless.
+audit: $(LOCK_VENV)/.tools
+	@$(LOCK_VENV)/bin/pip-audit --strict --disable-pip --require-hashes \
+	  -r requirements/runtime.txt || { echo; \
+	  echo 'NOT PASSED: vulnerabilities are listed above, or pypi.org could not be asked'; \
+	  echo 'for all packages: then nothing is known about them.'; exit 1; }
 
 # torch and torchvision from the same index: a lone CPU torch breaks torchvision.
 $(VENV)/.dev: setup.py constraints.txt | $(BIN)/python

@@ -1,0 +1,73 @@
+"""The locked requirements of the demo: complete, hashed, and in step with setup.py."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parent.parent
+PINNED = re.compile(r'^([a-z0-9-]+)==(\S+)', re.MULTILINE)
+
+
+def pins(name):
+    """Package -> (version, number of hashes) of a locked file."""
+    text = (ROOT / 'requirements' / name).read_text(encoding='utf-8')
+    entries = re.split(r'\n(?=[a-z])', '\n' + re.sub(r'^#.*\n', '', text, flags=re.MULTILINE))
+    found = {}
+    for entry in filter(str.strip, entries):
+        match = PINNED.match(entry)
+        assert match, entry
+        found[match[1]] = (match[2], len(re.findall(r'--hash=sha256:[0-9a-f]{64}\b', entry)))
+    return found
+
+
+def requirements_of_setup(*lists):
+    values = {}
+    for node in ast.parse((ROOT / 'setup.py').read_text(encoding='utf-8')).body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.List):
+            values[node.targets[0].id] = node.value
+    return [Requirement(ast.literal_eval(entry)) for name in lists for entry in values[name].elts]
+
+
+def canonical(name):
+    return re.sub(r'[-_.]+', '-', name).lower()
+
+
+@pytest.mark.parametrize('name', ['runtime.txt', 'build.txt'])
+def test_every_package_is_pinned_by_version_and_hash(name):
+    found = pins(name)
+    assert found
+    assert not [package for package, (_, hashes) in found.items() if not hashes]
+
+
+def test_the_lock_holds_what_setup_asks_for():
+    found = pins('runtime.txt')
+    for requirement in requirements_of_setup('RUNTIME', 'KILTED'):
+        version, _ = found[canonical(requirement.name)]
+        assert requirement.specifier.contains(version), f'make lock: {requirement}'
+
+
+def test_lock_and_constraints_name_the_same_versions():
+    found = pins('runtime.txt') | pins('build.txt')
+    text = (ROOT / 'constraints.txt').read_text(encoding='utf-8')
+    both = {
+        canonical(name): version
+        for name, version in re.findall(r'^([\w.-]+)==(\S+)', text, re.MULTILINE)
+        if canonical(name) in found
+    }
+    assert len(both) >= 8
+    assert {name: found[name][0] for name in both} == both
+
+
+def test_the_demo_installs_by_hash_and_nothing_else():
+    rule = (ROOT / 'Makefile').read_text(encoding='utf-8')
+    rule = rule[rule.index('$(VENV)/.runtime:') :].split('\n\n')[0]
+    installs = [line for line in rule.splitlines() if ' install ' in line]
+    assert len(installs) == 3
+    assert all('--require-hashes' in line or '--no-deps' in line for line in installs)
+    assert all('--no-build-isolation' in line for line in installs[1:])
+    assert 'torch' not in pins('runtime.txt')
