@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rclpy.time import Time
 
 from seg_ros.model_card import GRAPH_FILE
 
@@ -75,12 +74,14 @@ class Status:
         self.pipeline_latency_ms = self._age_ms(stamp)
 
     def _age_ms(self, stamp: Stamp) -> float | None:
-        """Clock minus stamp; None for stamp 0 or one in the future (a bag that looped)."""
+        """Clock minus stamp; None for stamp 0 or one in the future (a bag that looped).
+
+        In plain numbers: rclpy's Time refuses stamps before 1970, which a camera may well send.
+        """
         if not stamp.sec and not stamp.nanosec:
             return None
-        clock = self._node.get_clock()
-        age = (clock.now() - Time.from_msg(stamp, clock_type=clock.clock_type)).nanoseconds / 1e6
-        return age if age >= 0 else None
+        age_ns = self._node.get_clock().now().nanoseconds - stamp.sec * 10**9 - stamp.nanosec
+        return age_ns / 1e6 if age_ns >= 0 else None
 
     def _publish(self) -> None:
         counters = self._mailbox.counters

@@ -172,7 +172,8 @@ def labels_of(message):
 @pytest.fixture(scope='session', autouse=True)
 def _ros_context():
     use_large_image_profile()
-    rclpy.init()
+    if not rclpy.ok():  # test/robustness shares this fixture
+        rclpy.init()
     yield
     rclpy.try_shutdown()
 
