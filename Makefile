@@ -1,7 +1,8 @@
 # make demo    runtime only (no torch): plays a labelled bag through the node, see demo_out/
 # make test    development extras and the whole suite
 # make lint    ruff and mypy
-# make bench   start-up and memory of the node; with CAMVID=path the training loop as well
+# make bench   every benchmark, a quarter of an hour on an idle machine, and docs/benchmarks.md;
+#              QUICK=1 for a short look, CAMVID=path for the training loop as well
 # make test-ros   the ROS tests on the wheels of Kilted and of Jazzy
 # make lock    requirements/*.txt anew, with the hash of every file
 # make audit   known vulnerabilities of the locked packages; needs pypi.org
@@ -44,10 +45,20 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev
-	$(BIN)/python bench/startup.py --model '$(MODEL)'
-	$(if $(CAMVID),$(BIN)/python bench/training_loop.py --data '$(CAMVID)',\
-	  @echo 'bench/training_loop.py needs a CamVid folder: make bench CAMVID=path')
+# A short look is written beside the recorded results, not over them.
+BENCH_OUT := $(if $(QUICK),bench_out,bench/results)
+BENCH := $(if $(QUICK),--quick) --results '$(BENCH_OUT)'
+
+bench: $(VENV)/.bench
+	@echo "$$(date -u +%H:%M:%S) load average $$(cut -d' ' -f1 /proc/loadavg)"
+	$(BIN)/python -m bench.net_only $(BENCH)
+	$(BIN)/python -m bench.end_to_end $(BENCH)
+	$(BIN)/python -m bench.scaling $(BENCH)
+	$(BIN)/python -m bench.startup $(BENCH) --model '$(MODEL)'
+	$(if $(CAMVID),$(BIN)/python -m bench.training_loop $(BENCH) --data '$(CAMVID)',\
+	  @echo 'bench.training_loop needs a CamVid folder: make bench CAMVID=path')
+	$(BIN)/python -m bench.report --results '$(BENCH_OUT)' $(if $(QUICK),,--write docs/benchmarks.md)
+	@echo "$$(date -u +%H:%M:%S) done"
 
 %/bin/python:
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "seg_ros needs Python 3.11+"'
@@ -82,9 +93,13 @@ $(VENV)/.dev: setup.py constraints.txt | $(BIN)/python
 	$(PIP) install -q -c constraints.txt -e '.[runtime,ros,train,test]'
 	touch $@ $(VENV)/.runtime
 
+$(VENV)/.bench: $(VENV)/.dev
+	$(PIP) install -q -c constraints.txt -e '.[runtime,ros,train,test,bench]'
+	touch $@
+
 $(JAZZY_VENV)/.ros: setup.py constraints.txt | $(JAZZY_VENV)/bin/python
 	$(JAZZY_VENV)/bin/pip --disable-pip-version-check install -q -c constraints.txt -e '.[runtime,ros-jazzy,test]'
 	touch $@
 
 clean:
-	rm -rf build demo_out *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf build demo_out bench_out *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -61,6 +61,7 @@ TEST = [
     'mypy==2.4.1',
     'types-PyYAML>=6',
 ]
+BENCH = ['segmentation-models-pytorch>=0.5']  # what others would run instead
 
 setup(
     name='seg_ros',
@@ -90,6 +91,7 @@ setup(
         'ros-jazzy': JAZZY,
         'train': [*RUNTIME, *TRAIN],
         'test': TEST,
+        'bench': BENCH,
     },
     zip_safe=False,
 )

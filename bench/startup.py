@@ -1,101 +1,116 @@
-"""Process start to the first published label, and memory, of the node at 640x480.
+"""Start of the node: import, process start to the first published label, and memory.
 
-python bench/startup.py [--model NAME] [--repeats N]
-
-Measured from outside: this process starts the node, publishes frames over Fast DDS at 30 Hz from
-before the node is up, and waits for the first label mask.
+Measured from outside: a camera process publishes frames at 30 Hz from before the node is up, a
+consumer process waits for the first label mask.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import signal
+import statistics
 import subprocess
 import sys
-import threading
 import time
-from pathlib import Path
+from typing import Any
 
-os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-os.environ.setdefault('ROS_DOMAIN_ID', '87')
-
-import numpy as np
-import rclpy
-from rclpy.qos import QoSProfile
-from sensor_msgs.msg import Image
-
+from bench.processes import usage_of
+from bench.record import ROOT, Record, add_common_arguments
+from bench.rig import VGA, Rig, find_pace, seg_ros_node
 from seg_ros.backends import BACKENDS, is_installed
-from seg_ros.node.runtime import ALLOCATOR_ENVIRONMENT, use_large_image_profile
 
-HEIGHT, WIDTH = 480, 640
 STEADY_FRAMES = 30
-GIVE_UP_S = 60.0
+# What is imported -> what of it; the first is what any Python process costs.
+IMPORTS = {
+    'nothing': 'pass',
+    'rclpy': 'import rclpy',
+    'the node': 'import seg_ros.node.segmentation_node',
+    'the node with openvino': 'import seg_ros.node.segmentation_node, seg_ros.backends.openvino',
+    'the node with onnxruntime': (
+        'import seg_ros.node.segmentation_node, seg_ros.backends.onnxruntime'
+    ),
+    'the node with torch': 'import seg_ros.node.segmentation_node, seg_ros.backends.torch_eager',
+}
 
 
-def measure(model: str, backend: str) -> dict[str, float]:
-    """One start of the node: seconds to the first label, and MB of memory afterwards."""
-    node = rclpy.create_node('startup_bench')
-    arrived: list[float] = []
-    node.create_subscription(
-        Image, '/segmentation/label_mask', lambda _: arrived.append(time.monotonic()), 1
-    )
-    publisher = node.create_publisher(Image, '/image', QoSProfile(depth=1))
-    frame = Image(height=HEIGHT, width=WIDTH, encoding='bgr8', step=WIDTH * 3)
-    pixels = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
-    frame.data.frombytes(pixels.tobytes())
-    stop = threading.Event()
-
-    def publish() -> None:
-        while not stop.wait(1 / 30):
-            publisher.publish(frame)
-
-    thread = threading.Thread(target=publish)
-    thread.start()
-    command = [sys.executable, '-m', 'seg_ros', 'segmentation_node', '--ros-args']
-    command += ['-p', f'model:={model}', '-p', f'backend:={backend}', '--log-level', 'warn']
+def measure_import(code: str) -> dict[str, float]:
+    """Seconds from the start of an interpreter to the end of an import, and MB of memory."""
+    program = f'{code}\nprint("done", flush=True)\ninput()'
     start = time.monotonic()
-    process = subprocess.Popen(command, env={**ALLOCATOR_ENVIRONMENT, **os.environ})
-    try:
-        while len(arrived) < STEADY_FRAMES and time.monotonic() - start < GIVE_UP_S:
-            rclpy.spin_once(node, timeout_sec=0.1)
-        status = Path(f'/proc/{process.pid}/status').read_text(encoding='ascii')
-    finally:
-        stop.set()
-        thread.join()
-        process.send_signal(signal.SIGINT)
-        process.wait(timeout=30)
-        node.destroy_node()
-    kib = {key: int(value.split()[0]) for key, value in _fields(status) if value.endswith('kB')}
+    with subprocess.Popen(
+        [sys.executable, '-c', program],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        if process.stdout.readline() != 'done\n':
+            raise RuntimeError(f'{code!r} failed')
+        seconds = time.monotonic() - start
+        memory = usage_of(process.pid)
+        process.communicate('\n')
+    return {'seconds': seconds, 'rss_mb': memory.rss_mb}
+
+
+def measure_start(model: str, backend: str) -> dict[str, Any]:
+    """One start of the node, and its memory after some frames."""
+    node = seg_ros_node(f'start_{backend}', backend, model, backend=backend)
+    with Rig() as rig:
+        first_label_s = rig.start(node)
+        pace = find_pace(rig, node, VGA)
+        stream = rig.stream(node, VGA, pace.idle_hz, STEADY_FRAMES, with_times=True)
+    said = stream.diagnostics[-1] if stream.diagnostics else {}
     return {
-        'first_label_s': arrived[0] - start if arrived else float('nan'),
-        'rss_mb': kib['VmRSS'] / 1024,
-        'peak_rss_mb': kib['VmHWM'] / 1024,
+        'first_label_s': first_label_s,
+        'rss_mb': stream.memory.rss_mb,
+        'peak_rss_mb': stream.memory.peak_rss_mb,
+        'precision': said.get('precision', ''),
     }
 
 
-def _fields(status: str) -> list[tuple[str, str]]:
-    return [(k, v.strip()) for k, _, v in (line.partition(':') for line in status.splitlines())]
+def medians(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Median of the numbers; of what is no number, the last."""
+    return {
+        key: statistics.median(run[key] for run in runs) if isinstance(value, float) else value
+        for key, value in runs[-1].items()
+    }
 
 
 def main() -> None:
-    """Measure every installed engine and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Measure imports and every installed engine."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_common_arguments(parser)
     parser.add_argument('--model', default='robocup_mini_unet')
-    parser.add_argument('--repeats', type=int, default=3)
+    parser.add_argument('--repeats', type=int, default=0, help='0: three, or one with --quick')
     args = parser.parse_args()
-    use_large_image_profile()
-    rclpy.init()
-    print(f'{args.model}: median of {args.repeats} starts, {os.cpu_count()} cores')
-    print(f'{"backend":<12} {"first label s":>14} {"RSS MB":>8} {"peak MB":>8}')
-    for backend in filter(is_installed, BACKENDS):
-        runs = [measure(args.model, backend) for _ in range(args.repeats)]
-        first, rss, peak = (
-            float(np.median([run[key] for run in runs]))
-            for key in ('first_label_s', 'rss_mb', 'peak_rss_mb')
+    repeats = args.repeats or (1 if args.quick else 3)
+    record = Record('startup', args.quick)
+    engines = [name for name in BACKENDS if is_installed(name)]
+    wanted = {
+        name: code
+        for name, code in IMPORTS.items()
+        if not any(name.endswith(each) for each in BACKENDS if each not in engines)
+    }
+    imports: dict[str, list[dict[str, Any]]] = {name: [] for name in wanted}
+    starts: dict[str, list[dict[str, Any]]] = {name: [] for name in engines}
+    for number in range(repeats):
+        for name, code in wanted.items():
+            imports[name].append(measure_import(code))
+        for name in engines:
+            starts[name].append(measure_start(args.model, name))
+        record.progress(f'round {number + 1} of {repeats}')
+    results = {
+        'model': args.model,
+        'repeats': repeats,
+        'imports': {name: medians(runs) for name, runs in imports.items()},
+        'starts': {name: medians(runs) for name, runs in starts.items()},
+    }
+    for name, row in results['starts'].items():
+        print(
+            f'{name:<12} {row["precision"]:<5} first label {row["first_label_s"]:5.2f} s, '
+            f'{row["rss_mb"]:4.0f} MB, peak {row["peak_rss_mb"]:4.0f} MB'
         )
-        print(f'{backend:<12} {first:>14.2f} {rss:>8.0f} {peak:>8.0f}')
-    rclpy.try_shutdown()
+    record.write(results, args.results)
 
 
 if __name__ == '__main__':

@@ -1,7 +1,5 @@
 """Images per second of training: this package's loop beside a plain torchvision-style loop.
 
-python bench/training_loop.py --data <CamVid folder> [--net linknet] [--size 360x480] [--batch 8]
-
 The plain loop is what people write: a Dataset that opens files with PIL, torchvision's v2
 transforms per image, a DataLoader with worker processes, normalise, forward, cross-entropy at full
 resolution, backward, AdamW. Both loops have the same net, size, batch, augmentation (scale and
@@ -12,8 +10,6 @@ machine hits both alike.
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import statistics
 import tempfile
 import time
@@ -28,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from bench.record import Record, add_common_arguments
 from seg_ros.datasets import build_dataset
 from seg_ros.nets import build_net
 from seg_ros.training.config import load_train_config
@@ -159,15 +156,17 @@ def measure(loop: PlainLoop | PackageLoop, steps: int, batch: int) -> dict[str, 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--data', type=Path, required=True)
+    add_common_arguments(parser)
+    parser.add_argument('--data', type=Path, required=True, help='folder of CamVid')
     parser.add_argument('--net', default='linknet')
     parser.add_argument('--size', default='360x480')
     parser.add_argument('--batch', type=int, default=8)
-    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--rounds', type=int, default=0, help='0: five, or two with --quick')
     parser.add_argument('--steps', type=int, default=4, help='per round and loop')
-    parser.add_argument('--json', type=Path)
     parser.add_argument('settings', nargs='*', help='settings of the package')
     args = parser.parse_args()
+    record = Record('training_loop', args.quick)
+    count = args.rounds or (2 if args.quick else 5)
     height, width = map(int, args.size.split('x'))
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     assert len(build_dataset('camvid', args.data, 'train')) >= args.batch
@@ -178,9 +177,10 @@ def main() -> None:
     for loop in loops.values():
         measure(loop, 2, args.batch)  # first steps allocate
     rounds: dict[str, list[dict[str, float]]] = {name: [] for name in loops}
-    for _ in range(args.rounds):
+    for number in range(count):
         for name, loop in loops.items():
             rounds[name].append(measure(loop, args.steps, args.batch))
+        record.progress(f'round {number + 1} of {count}')
     result = {
         name: {
             key: statistics.median(each[key] for each in values)
@@ -198,18 +198,17 @@ def main() -> None:
             f'loader {100 * values["loader_share"]:.1f} % of the time'
         )
     print(f'seg_ros / plain: median {statistics.median(ratios):.2f}, worst {min(ratios):.2f}')
-    if args.json is not None:
-        facts = {
-            'net': args.net,
-            'size': args.size,
-            'batch': args.batch,
-            'device': torch.cuda.get_device_name() if device == 'cuda' else platform.processor(),
-            'threads': torch.get_num_threads(),
-            'torch': torch.__version__,
-            'rounds': rounds,
-            'ratio_median': statistics.median(ratios),
-        }
-        args.json.write_text(json.dumps(facts | {'median': result}, indent=1) + '\n')
+    facts = {
+        'net': args.net,
+        'size': args.size,
+        'batch': args.batch,
+        'device': torch.cuda.get_device_name() if device == 'cuda' else 'CPU',
+        'threads': torch.get_num_threads(),
+        'rounds': rounds,
+        'ratio_median': statistics.median(ratios),
+        'median': result,
+    }
+    record.write(facts, args.results)
 
 
 if __name__ == '__main__':
