@@ -1,7 +1,9 @@
 """Export a trained net to a model folder that the node runs.
 
 Takes a training run (its best checkpoint), or a model folder, and writes a model folder after
-checking it on real images in ONNX Runtime and OpenVINO against torch.
+checking it on real images in ONNX Runtime and OpenVINO against torch. The temperature of the
+confidence is fitted on the validation images of the run, or on --calibration-data; the card says
+on what. Without labelled images at hand it stays as it is.
 """
 
 from __future__ import annotations
@@ -37,6 +39,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default='float16',
         help='storage of the kernels; computed with in float32 either way (default: float16)',
     )
+    parser.add_argument(
+        '--calibration-data',
+        type=Path,
+        metavar='DIR',
+        help='labelled images to fit the temperature on; those the run validated on if omitted',
+    )
+    parser.add_argument(
+        '--calibration-dataset', default='folder', help='kind of data set it is (default: folder)'
+    )
+    parser.add_argument('--calibration-split', default='all', help='its split (default: all)')
     parser.add_argument('--overwrite', action='store_true', help='replace an existing folder')
 
 
@@ -72,9 +84,32 @@ def run(args: argparse.Namespace) -> int:
             f'{name:<12} labels equal on {100 * each.label_agreement:.3f} %, '
             f'logits within {each.relative_error:.1e} of their range'
         )
+    _calibrate(args)
     megabytes = sum(path.stat().st_size for path in args.folder.iterdir()) / 1e6
     print(f'{args.folder}: {megabytes:.1f} MB, checked on {len(images)} images')
     return 0
+
+
+def _calibrate(args: argparse.Namespace) -> None:
+    from seg_ros.datasets import build_dataset
+    from seg_ros.model_card import CARD_FILE
+    from seg_ros.training.model_folder import calibrate, validation_images
+
+    if args.calibration_data is not None:
+        kind, split = args.calibration_dataset, args.calibration_split
+        dataset = build_dataset(kind, args.calibration_data, split)
+        temperature = calibrate(args.folder, dataset, source=f'{kind}, split {split}')
+    elif (args.trained / CARD_FILE).is_file():
+        print('temperature as on the card of the model; --calibration-data fits it anew')
+        return
+    else:
+        try:
+            store = validation_images(args.trained)
+        except (FileNotFoundError, ValueError) as error:
+            print(f'temperature not fitted, give --calibration-data: {error}')
+            return
+        temperature = calibrate(args.folder, store.dataset, store.indices)
+    print(f'temperature of the confidence: {temperature:.4f}')
 
 
 def load_images(paths: list[Path], spec: InputSpec, limit: int) -> list[np.ndarray]:

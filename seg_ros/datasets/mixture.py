@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import accumulate
 
@@ -32,7 +32,7 @@ class Mixture:
         first, *others = parts
         self.classes = parts[first].classes
         for prefix in others:
-            require_same_classes(parts[first], parts[prefix], prefix)
+            require_same_classes(self.classes, parts[prefix].classes, prefix)
         self._parts = dict(parts)
         self._ends = list(accumulate(len(part) for part in parts.values()))
         self.names = tuple(
@@ -66,20 +66,21 @@ class Mixture:
         return replace(sample, name=self.names[index])
 
 
-def require_same_classes(first: Dataset, other: Dataset, what: str) -> None:
-    """Refuse a data set whose labels mean something else.
+def require_same_classes(
+    wanted: Iterable[ClassInfo], classes: Iterable[ClassInfo], what: str
+) -> None:
+    """Refuse data whose labels mean something else.
 
     Args:
-        first: The data set that decides.
-        other: The one that must agree.
-        what: Name of the other for the message.
+        wanted: The classes that decide.
+        classes: Those that must agree.
+        what: Whose the latter are, for the message.
 
     Raises:
         ValueError: If ids, names or order differ; colours may.
     """
-    wanted, got = ([(each.id, each.name) for each in data.classes] for data in (first, other))
-    if wanted != got:
+    expected, got = ([(each.id, each.name) for each in side] for side in (wanted, classes))
+    if expected != got:
         raise ValueError(
-            f'classes of {what} differ from those of the training data in id, name or order: '
-            f'expected {wanted}, got {got}'
+            f'classes of {what} differ in id, name or order: expected {expected}, got {got}'
         )

@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from seg_ros.calibration import calibrated_temperature
+from seg_ros.datasets.mixture import require_same_classes
+from seg_ros.datasets.sample import Dataset
 from seg_ros.model_card import ClassInfo, InputSpec, ModelCard, save_model_card
 from seg_ros.nets import build_net
 from seg_ros.nets.segmentation_net import SegmentationNet
 from seg_ros.preprocess import place, to_network
 from seg_ros.segmenter import load
 from seg_ros.training.checkpoint import BEST, Checkpoint, CheckpointError, load_checkpoint
-from seg_ros.training.config import TrainConfig
+from seg_ros.training.config import TrainConfig, load_train_config
 from seg_ros.training.loader import ImageStore
+from seg_ros.training.run_folder import CONFIG_FILE, SPLITS_FILE
+from seg_ros.training.splits import build_split
 
 if TYPE_CHECKING:
     from seg_ros.nets.onnx_graph import WeightsDtype
@@ -128,14 +132,56 @@ def export_run(
         overwrite=True,
     )
     LOG.info('%s is written; it agrees with torch: %s', folder, parity)
-    _calibrate(folder, store)
+    calibrate(folder, store.dataset, store.indices)
 
 
-def _calibrate(folder: Path, store: ImageStore) -> None:
-    """Put the temperature that fits the labelled images best on the card."""
+def calibrate(
+    folder: Path,
+    dataset: Dataset,
+    indices: Sequence[int] | None = None,
+    *,
+    source: str = 'validation images of the run',
+) -> float:
+    """Fit the temperature of a model's confidence and put it on the card, with what it is from.
+
+    Args:
+        folder: The model folder.
+        dataset: Labelled images that the model was not trained on, of the model's classes.
+        indices: Which of them; all when None. At most ``MAX_CALIBRATION_IMAGES`` are taken, evenly
+            spaced.
+        source: What the images are, for the card.
+
+    Returns:
+        The temperature.
+
+    Raises:
+        ValueError: If the classes differ or no pixel is labelled.
+    """
     segmenter = load(folder)
-    step = max(1, len(store) // MAX_CALIBRATION_IMAGES)
-    samples = (store.dataset[index] for index in store.indices[::step])
+    require_same_classes(segmenter.card.classes, dataset.classes, 'the calibration data')
+    indices = range(len(dataset)) if indices is None else indices
+    chosen = indices[:: -(-len(indices) // MAX_CALIBRATION_IMAGES)]
+    samples = (dataset[index] for index in chosen)
     temperature = round(calibrated_temperature(segmenter, samples), 4)
-    save_model_card(replace(segmenter.card, temperature=temperature), folder)
+    note = {'source': source, 'images': len(chosen)}
+    provenance = {**segmenter.card.provenance, 'temperature_from': note}
+    card = replace(segmenter.card, temperature=temperature, provenance=provenance)
+    save_model_card(card, folder)
     LOG.info('%s: temperature of the confidence %.4f', folder, temperature)
+    return temperature
+
+
+def validation_images(trained: Path) -> ImageStore:
+    """The validation images of a run, by its saved split.
+
+    Args:
+        trained: The run folder, or a checkpoint in it.
+
+    Raises:
+        FileNotFoundError: If it is no run, or its data are gone.
+        ValueError: If the data have changed.
+    """
+    run = trained if trained.is_dir() else trained.parent.parent
+    config = load_train_config(run / CONFIG_FILE)
+    split = build_split(config, run / SPLITS_FILE)
+    return ImageStore(split.val, split.val_indices)

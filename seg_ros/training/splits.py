@@ -71,7 +71,7 @@ def build_split(config: TrainConfig, saved: Path | None = None) -> Split:
         val = train
         divide = random_split if config.split.mode == 'random' else blocked_split
         train_indices, val_indices = divide(config, len(train))
-    require_same_classes(train, val, 'the validation data')
+    require_same_classes(train.classes, val.classes, 'the validation data')
     if config.extra_data:
         own = len(train)
         train = _with_extra_data(train, config.extra_data)

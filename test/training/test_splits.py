@@ -67,7 +67,7 @@ def test_another_data_set_can_validate_if_its_classes_agree(data_folder, tmp_pat
         (tmp_path / kind / 'a.png').write_bytes(path.read_bytes())
     text = (data_folder / 'classes.yaml').read_text().replace('ball', 'sphere')
     (tmp_path / 'classes.yaml').write_text(text)
-    with pytest.raises(ValueError, match=r'differ .* in id, name or order'):
+    with pytest.raises(ValueError, match='differ in id, name or order'):
         build_split(config(f'data={data_folder}', f'val_data={tmp_path}', 'split.val=all'))
 
 
@@ -136,5 +136,5 @@ def test_extra_data_of_other_classes_are_refused(data_folder, tmp_path):
     extra = relabelled(
         data_folder, tmp_path / 'extra', 'val', lambda text: text.replace('ball', 'puck')
     )
-    with pytest.raises(ValueError, match=r'classes of extra_data\.0 differ .*puck'):
+    with pytest.raises(ValueError, match=r'extra_data\.0 differ in .*puck'):
         build_split(config(f'data={data_folder}', f'extra_data=[{{data: {extra}}}]'))
