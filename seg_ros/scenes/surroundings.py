@@ -12,6 +12,7 @@ from seg_ros.scenes.textures import noise_tile
 
 WIDTH_PX, HEIGHT_PX = 1536, 384
 TOP, BOTTOM = 1.6, -0.8  # tangents of the elevations of the first and the last row
+PHOTO_DETAIL = 2
 WHITE = 204
 """What light 1 is in the bytes of a panorama; lamps are brighter."""
 MAX_PHOTOS = 10_000
@@ -48,7 +49,7 @@ def photo_panorama(path: Path, rng: np.random.Generator) -> np.ndarray:
         rng: Draws its place and size.
 
     Returns:
-        (HEIGHT_PX, WIDTH_PX, 3) uint8 RGB, 0 to ``WHITE``.
+        (H, W, 3) uint8 RGB, 0 to ``WHITE``, ``PHOTO_DETAIL`` times finer than a painted one.
 
     Raises:
         ValueError: If it is too large or not readable as a picture.
@@ -59,13 +60,11 @@ def photo_panorama(path: Path, rng: np.random.Generator) -> np.ndarray:
     if picture is None:
         raise ValueError(f'{path} is not readable as a picture; allowed are {sorted(_SUFFIXES)}')
     copies = 2 * int(rng.integers(2, 4))
-    width = WIDTH_PX // copies
-    one = cv2.resize(picture[..., ::-1], (width, HEIGHT_PX), interpolation=cv2.INTER_AREA)
-    pair = np.hstack([one, one[:, ::-1]])
-    around = np.tile(pair, (1, copies // 2, 1))
-    around = np.pad(around, ((0, 0), (0, WIDTH_PX - around.shape[1]), (0, 0)), mode='edge')
-    shifted = np.roll(around, int(rng.integers(WIDTH_PX)), axis=1)
-    return np.asarray(cv2.convertScaleAbs(np.ascontiguousarray(shifted), alpha=WHITE / 255))
+    width, height = PHOTO_DETAIL * WIDTH_PX // copies, PHOTO_DETAIL * HEIGHT_PX
+    one = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    one = cv2.convertScaleAbs(cv2.cvtColor(one, cv2.COLOR_BGR2RGB), alpha=WHITE / 255)
+    around = np.tile(np.hstack([one, one[:, ::-1]]), (1, copies // 2, 1))
+    return np.roll(around, int(rng.integers(around.shape[1])), axis=1)
 
 
 def painted_panorama(rng: np.random.Generator) -> np.ndarray:
@@ -117,8 +116,8 @@ def look_up(panorama: np.ndarray, rays: np.ndarray, *, mirrored: bool = False) -
     level, columns = cv2.cartToPolar(east, north)
     climb = np.clip(up / np.maximum(level, np.float32(1e-4), out=level), -4, 4)
     rows = np.float32(TOP) + climb if mirrored else np.float32(TOP) - climb
-    rows *= np.float32(HEIGHT_PX / (TOP - BOTTOM))
-    columns *= np.float32(WIDTH_PX / (2 * np.pi))
+    rows *= np.float32(panorama.shape[0] / (TOP - BOTTOM))
+    columns *= np.float32(panorama.shape[1] / (2 * np.pi))
     seen = cv2.remap(panorama, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(cv2.multiply(seen, (1 / WHITE,) * 4, dtype=cv2.CV_32F))
 
