@@ -185,7 +185,9 @@ class TrainConfig:
     net_options: dict[str, Any] = param({}, 'Options of the net')
     encoder_weights: str = param('none', 'imagenet, a .safetensors file, or none')
     allow_missing_weights: bool = param(False, 'Accept encoder weights that lack tensors')
-    init_from: str = param('', 'Run folder or checkpoint whose weights to start from')
+    init_from: str = param(
+        '', 'Model folder, run folder or checkpoint whose weights to start from'
+    )
     dataset: str = param('folder', 'Key of seg_ros.datasets.DATASETS')
     data: str = param('', 'Folder of the data set')
     dataset_options: dict[str, Any] = param({}, 'Options of the data set')

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
+from seg_ros.model_card import CARD_FILE, load_model_card
+from seg_ros.nets.deployed import load_net
 from seg_ros.training import run_folder
 from seg_ros.training.checkpoint import Checkpoint, load_checkpoint
 from seg_ros.training.config import TrainConfig
@@ -110,12 +113,29 @@ def prepare(
         split.save(folder / run_folder.SPLITS_FILE)
         run_folder.write_json(folder / run_folder.CHECK_FILE, survey.to_mapping())
     if not resume and config.init_from:
-        weights = load_checkpoint(config.init_from, 'best').load_tensors('weights')
-        model.net.load_state_dict(weights)
+        _start_from(Path(config.init_from), config, model.net)
     progress = Progress(**resume.progress) if resume else Progress()
     return Run(
         config, folder, device, stores, survey, model, progress, provenance, SilentDisplay()
     )
+
+
+def _start_from(source: Path, config: TrainConfig, net: nn.Module) -> None:
+    """Give a net the weights of a checkpoint or of a model folder."""
+    if (source / CARD_FILE).is_file():
+        card = load_model_card(source)
+        if card.net != config.net:
+            raise ValueError(f'init_from: {source} holds a {card.net}, net is {config.net}')
+        weights = load_net(card).net.state_dict()
+    else:
+        weights = load_checkpoint(source, 'best').load_tensors('weights')
+    try:
+        net.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(
+            f'init_from: the weights of {source} are of a net with other classes or options: '
+            f'{error}'
+        ) from error
 
 
 def open_stores(split: Split) -> dict[str, ImageStore]:

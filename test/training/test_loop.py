@@ -10,6 +10,7 @@ import torch
 from seg_ros import cli
 from seg_ros.model_card import load_model_card
 from seg_ros.segmenter import load
+from seg_ros.share import share_file
 from seg_ros.training.checkpoint import FOLDER, CheckpointError, load_checkpoint
 from seg_ros.training.loop import train
 from seg_ros.training.lr_finder import find_learning_rate, suggest
@@ -182,6 +183,27 @@ def test_another_run_can_be_started_from(tiny_config, tmp_path):
     run = prepare(tiny_config(f'init_from={tmp_path / "a"}'), tmp_path / 'b')
     expected = load_checkpoint(tmp_path / 'a', 'best').load_tensors('weights')
     assert all(torch.equal(value, expected[k]) for k, value in run.model.net.state_dict().items())
+
+
+def test_a_model_folder_can_be_started_from(tiny_settings, tiny_config, tmp_path):
+    settings = [*tiny_settings, f'model_dir={tmp_path}', 'name=first']
+    assert cli.main(['train', '--run-folder', str(tmp_path / 'a'), *settings]) == 0
+    run = prepare(tiny_config(f'init_from={tmp_path / "first"}'), tmp_path / 'b')
+    expected = load_checkpoint(tmp_path / 'a', 'best').load_tensors('weights')
+    assert all(torch.equal(value, expected[k]) for k, value in run.model.net.state_dict().items())
+
+
+def test_a_model_folder_of_another_net_is_no_start(tiny_config, tmp_path):
+    config = tiny_config(f'init_from={share_file("models/robocup_mini_unet")}')
+    with pytest.raises(ValueError, match=r'holds a mini_unet, net is '):
+        prepare(config, tmp_path)
+
+
+def test_a_model_folder_of_other_classes_is_no_start(tiny_config, tmp_path):
+    folder = share_file('models/robocup_mini_unet')
+    config = tiny_config('net=mini_unet', f'init_from={folder}')
+    with pytest.raises(ValueError, match='of a net with other classes or options'):
+        prepare(config, tmp_path)
 
 
 def test_a_batch_that_no_process_count_divides_is_refused():
