@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import cv2
 import numpy as np
 
 from seg_ros.backends import AUTO, Backend, load_backend
+from seg_ros.classify import Classifier
 from seg_ros.model_card import CARD_FILE, VOID_ID, ModelCard, load_model_card
 from seg_ros.preprocess import Placement, crop_logits, padding, place, to_network
 from seg_ros.share import share_roots
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from seg_ros.image import ColorOrder
 
 MODELS_VARIABLE = 'SEG_ROS_MODELS'
-_MAX_SIZES = 8  # image sizes whose buffers are kept
+_MAX_SIZES = 4  # image sizes whose buffers are kept
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class Segmenter:
         if ids != list(range(len(ids))):
             self._id_of_channel = np.full(256, VOID_ID, np.uint8)
             self._id_of_channel[: len(ids)] = ids
-        self._placed: dict[tuple[int, int], tuple[Placement, np.ndarray]] = {}
+        self._sizes: dict[tuple[int, int], _Size] = {}
 
     def segment(
         self,
@@ -150,7 +152,7 @@ class Segmenter:
         """Segment one image, or exactly as many as the engine takes at once."""
         count = len(images_hwc)
         start = time.perf_counter()
-        placements, network_nhwc = self._prepare(images_hwc, orders)
+        sizes, network_nhwc = self._prepare(images_hwc, orders)
         prepared = time.perf_counter()
         if count == 1:
             logits_nchw = self.backend.infer(network_nhwc[0])[np.newaxis]
@@ -158,11 +160,9 @@ class Segmenter:
             logits_nchw = self.backend.infer_batch(network_nhwc)
         inferred = time.perf_counter()
         results = []
-        for logits_chw, placement in zip(logits_nchw, placements, strict=True):
+        for logits_chw, size in zip(logits_nchw, sizes, strict=True):
             begun = time.perf_counter()
-            labels, confidence = self._decide(
-                crop_logits(logits_chw, placement), placement, with_confidence, min_confidence
-            )
+            labels, confidence = self._decide(logits_chw, size, with_confidence, min_confidence)
             timings = Timings(
                 preprocess_ms=(prepared - start) * 1e3 / count,
                 inference_ms=(inferred - prepared) * 1e3 / count,
@@ -183,50 +183,57 @@ class Segmenter:
 
     def _prepare(
         self, images_hwc: Sequence[np.ndarray], orders: Sequence[ColorOrder]
-    ) -> tuple[list[Placement], np.ndarray]:
-        """Placements of images, and (N, h, w, 3) uint8 RGB as the engine takes them."""
-        placements, network_hwc = [], []
+    ) -> tuple[list[_Size], np.ndarray]:
+        """What is kept for the sizes, and (N, h, w, 3) uint8 RGB as the engine takes them."""
+        sizes, network_hwc = [], []
         mean = self.card.input.mean
         for image_hwc, order in zip(images_hwc, orders, strict=True):
-            placement, buffer = self._place(image_hwc.shape[0], image_hwc.shape[1])
-            placements.append(placement)
-            network_hwc.append(to_network(image_hwc, placement, order, mean, buffer))
-            if len(images_hwc) > 1 and network_hwc[-1] is buffer:
-                network_hwc[-1] = buffer.copy()  # the next image may be of the same size
-        if len(network_hwc) == 1:
-            return placements, network_hwc[0][np.newaxis]
-        return placements, np.stack(network_hwc)
+            size = self._size(image_hwc.shape[:2])
+            prepared = to_network(image_hwc, size.placement, order, mean, size.input)
+            # The next image may be of the same size.
+            is_kept = len(images_hwc) > 1 and prepared is size.input
+            network_hwc.append(prepared.copy() if is_kept else prepared)
+            sizes.append(size)
+        return sizes, network_hwc[0][np.newaxis] if len(sizes) == 1 else np.stack(network_hwc)
 
-    def _place(self, height: int, width: int) -> tuple[Placement, np.ndarray]:
-        """Placement and input buffer of an image size, kept for the sizes seen last."""
-        size = (height, width)
-        if size not in self._placed:
-            if len(self._placed) == _MAX_SIZES:
-                del self._placed[next(iter(self._placed))]
-            placement = place(size, self.card.input)
-            buffer = padding(placement.network_hw, self.card.input.mean)
-            self._placed[size] = (placement, buffer)
-        return self._placed[size]
+    def _size(self, camera_hw: tuple[int, int]) -> _Size:
+        """Placement and buffers of an image size, kept for the sizes seen last."""
+        if camera_hw not in self._sizes:
+            if len(self._sizes) == _MAX_SIZES:
+                del self._sizes[next(iter(self._sizes))]
+            placement = place(camera_hw, self.card.input)
+            self._sizes[camera_hw] = _Size(
+                placement,
+                padding(placement.network_hw, self.card.input.mean),
+                Classifier(camera_hw, temperature=self.card.temperature),
+            )
+        return self._sizes[camera_hw]
 
     def _decide(
-        self,
-        logits_chw: np.ndarray,
-        placement: Placement,
-        with_confidence: bool,
-        min_confidence: float,
+        self, logits_chw: np.ndarray, size: _Size, with_confidence: bool, min_confidence: float
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Labels with the card's ids and void, and the confidence if it is wanted."""
-        labels, confidence = classify(
-            logits_chw,
-            placement.camera_hw,
-            temperature=self.card.temperature,
-            with_confidence=with_confidence or min_confidence > 0,
-        )
+        logits_chw = crop_logits(logits_chw, size.placement)
+        confidence = None
+        if with_confidence or min_confidence > 0:
+            labels, confidence = size.classifier.labels_and_confidence(logits_chw)
+        else:
+            labels = size.classifier.labels(logits_chw)
         if self._id_of_channel is not None:
             labels = cv2.LUT(labels, self._id_of_channel)
         if confidence is not None and min_confidence > 0:
-            labels[confidence < min_confidence * 255] = VOID_ID
+            void = cv2.compare(confidence, math.ceil(min_confidence * 255), cv2.CMP_LT)
+            cv2.bitwise_or(labels, void, dst=labels)  # void is all bits
         return labels, confidence if with_confidence else None
+
+
+@dataclass(frozen=True)
+class _Size:
+    """What is kept for images of one size."""
+
+    placement: Placement
+    input: np.ndarray
+    classifier: Classifier
 
 
 def _check_image(image_hwc: np.ndarray, order: str) -> None:
@@ -236,49 +243,6 @@ def _check_image(image_hwc: np.ndarray, order: str) -> None:
         raise ValueError(f'image is {image_hwc.dtype}; expected uint8')
     if order not in ('bgr', 'rgb'):
         raise ValueError(f'unknown order {order!r}; available: bgr, rgb')
-
-
-def classify(
-    logits_chw: np.ndarray,
-    size_hw: tuple[int, int],
-    *,
-    temperature: float = 1.0,
-    with_confidence: bool = True,
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Bring logits to the size of an image and take the largest.
-
-    The logits are interpolated, never the ids. Planes are taken one by one: resizing and a running
-    maximum in OpenCV are an order of magnitude faster than an argmax over the stack.
-
-    Args:
-        logits_chw: (C, h, w) float32.
-        size_hw: Rows and columns of the result.
-        temperature: Divides the logits before the softmax (Guo et al. 2017, eq. 9).
-        with_confidence: Whether the second result is wanted.
-
-    Returns:
-        (H, W) uint8 channel of the largest logit, the lower one on a tie, and (H, W) uint8
-        probability of it times 255, or None.
-    """
-    height, width = size_hw
-    planes = [
-        plane
-        if plane.shape == size_hw
-        else cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
-        for plane in np.ascontiguousarray(logits_chw)
-    ]
-    best = planes[0].copy()
-    labels = np.zeros(size_hw, np.uint8)
-    for channel, plane in enumerate(planes[1:], start=1):
-        np.copyto(labels, channel, where=plane > best)
-        cv2.max(best, plane, dst=best)
-    if not with_confidence:
-        return labels, None
-    # softmax of the largest logit: 1 / sum(exp(logit - largest))
-    total = np.zeros(size_hw, np.float32)
-    for plane in planes:
-        total += cv2.exp((plane - best) * np.float32(1 / temperature))
-    return labels, cv2.convertScaleAbs(1 / total, alpha=255)
 
 
 def find_model(name: str | Path) -> Path:

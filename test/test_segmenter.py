@@ -7,7 +7,7 @@ import pytest
 
 import seg_ros
 from seg_ros.model_card import ClassInfo, load_model_card, save_model_card
-from seg_ros.segmenter import classify, find_model
+from seg_ros.segmenter import find_model
 from test.conftest import stripes, write_primary_model
 
 BACKENDS = ['onnxruntime', 'openvino']
@@ -85,18 +85,6 @@ def test_published_ids_are_those_of_the_card(tmp_path):
 def test_wrong_arguments_are_refused(primary_model, image, arguments, message):
     with pytest.raises(ValueError, match=message):
         seg_ros.load(primary_model).segment(image, **arguments)
-
-
-def test_classify_is_bilinear_interpolation_argmax_and_softmax():
-    torch = pytest.importorskip('torch')
-    logits = np.random.default_rng(0).normal(0, 3, (5, 9, 13)).astype(np.float32)
-    labels, confidence = classify(logits, (36, 52), temperature=1.7)
-    large = torch.nn.functional.interpolate(
-        torch.from_numpy(logits)[None], (36, 52), mode='bilinear', align_corners=False
-    )[0]
-    np.testing.assert_array_equal(labels, large.argmax(0).numpy())
-    expected = (large / 1.7).softmax(0).amax(0).numpy() * 255
-    np.testing.assert_allclose(confidence, expected, atol=0.51)
 
 
 def test_unknown_names_list_what_there_is(primary_model):
