@@ -250,7 +250,7 @@ def test_two_models_are_compared_with_the_frames_where_they_differ(tmp_path, bag
     shares = [entry['share_of_pixels'] for entry in both['differences']]
     assert shares == sorted(shares, reverse=True)
     assert shares[0] > 0
-    assert 'coarse in onnxruntime vs primary in onnxruntime' in page.read_text()
+    assert 'coarse in onnxruntime fp32 vs primary in onnxruntime fp32' in page.read_text()
 
 
 def test_status_says_whether_the_miou_was_reached(tmp_path, bag, primary_model):
