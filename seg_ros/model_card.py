@@ -220,6 +220,25 @@ def load_model_card(folder: Path | str) -> ModelCard:
         FileNotFoundError: If the folder, its card or a listed file is missing.
         ValueError: If a field is missing, unknown or out of range, or a file's hash is wrong.
     """
+    card = read_model_card(folder)
+    for name, digest in card.files.items():
+        _verify(Path(folder), name, digest)
+    return card
+
+
+def read_model_card(folder: Path | str) -> ModelCard:
+    """Read ``model.yaml`` alone; takes milliseconds, where hashing the weights takes longer.
+
+    Args:
+        folder: The model folder.
+
+    Returns:
+        The card, with ``folder`` set and its files not looked at.
+
+    Raises:
+        FileNotFoundError: If the folder or its card is missing.
+        ValueError: If a field is missing, unknown or out of range.
+    """
     folder = Path(folder)
     path = folder / CARD_FILE
     if not path.is_file():
@@ -231,12 +250,9 @@ def load_model_card(folder: Path | str) -> ModelCard:
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f'{path} is not readable as YAML: {error}') from error
     try:
-        card = _from_mapping(raw, folder)
+        return _from_mapping(raw, folder)
     except ValueError as error:
         raise ValueError(f'{path}: {error}') from error
-    for name, digest in card.files.items():
-        _verify(folder, name, digest)
-    return card
 
 
 def save_model_card(card: ModelCard, folder: Path) -> None:

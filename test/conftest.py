@@ -22,7 +22,12 @@ PRIMARY_CLASSES = (
 
 
 def write_primary_model(
-    folder: Path, *, height: int = 48, width: int = 64, stride: int = 4
+    folder: Path,
+    *,
+    height: int = 48,
+    width: int = 64,
+    stride: int = 4,
+    classes: tuple[ClassInfo, ...] = PRIMARY_CLASSES,
 ) -> Path:
     """Write a model that says which of red, green and blue is the strongest at a pixel.
 
@@ -58,7 +63,7 @@ def write_primary_model(
     card = ModelCard(
         name=folder.name,
         net='mini_unet',
-        classes=PRIMARY_CLASSES,
+        classes=classes,
         input=InputSpec(height_px=height, width_px=width, logits_stride=stride),
         files={GRAPH_FILE: ''},
     )

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 import seg_ros
-from seg_ros.commands.params import parameter_table
+from seg_ros.commands.interface import tables, with_tables
 from seg_ros.node.config import NodeConfig, camera_info_topic
 from seg_ros.schema import from_mapping
 
@@ -28,9 +28,16 @@ def test_versions_agree():
     assert f"version='{seg_ros.__version__}'" in (ROOT / 'setup.py').read_text(encoding='utf-8')
 
 
-def test_readme_carries_the_table_of_parameters():
+def test_readme_carries_the_tables_of_the_node():
     readme = (ROOT / 'README.md').read_text(encoding='utf-8')
-    assert parameter_table() in readme
+    assert with_tables(readme, tables()) == readme, (
+        'run: python -m seg_ros interface --write README.md'
+    )
+
+
+def test_a_document_without_the_blocks_is_refused():
+    with pytest.raises(ValueError, match='no block between <!-- topics -->'):
+        with_tables('<!-- topics --> and no end', tables())
 
 
 @pytest.mark.parametrize('path', LAUNCH_FILES, ids=lambda path: path.name)

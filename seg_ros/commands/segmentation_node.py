@@ -1,7 +1,7 @@
 """Run the segmentation node.
 
 Parameters are given as usual: ``--ros-args -p model:=robocup_mini_unet -r image:=/camera/image_raw
---params-file config/robocup.yaml``. ``python -m seg_ros params`` lists them all.
+--params-file config/robocup.yaml``. ``python -m seg_ros interface`` lists them all.
 """
 
 from __future__ import annotations

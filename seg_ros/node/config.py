@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from seg_ros.backends import AUTO, BACKENDS, DEVICES, PRECISIONS
 from seg_ros.image import MAX_IMAGE_PIXELS
+from seg_ros.node.interface import GEOMETRY_TOPICS
+from seg_ros.postprocess import EVERY_CLASS, parse_mapping
 from seg_ros.schema import param, validate
 
 RAW, COMPRESSED = 'raw', 'compressed'
@@ -16,16 +18,22 @@ _SUFFIX = f'/{COMPRESSED}'
 class NodeConfig:
     """Settings of the segmentation node; those marked live can change while it runs."""
 
-    model: str = param('robocup_mini_unet', 'Name or path of the model folder')
+    model: str = param('robocup_mini_unet', 'Name or path of the model folder', live=True)
     backend: str = param(AUTO, 'Inference engine', choices=(AUTO, *BACKENDS))
     precision: str = param(
         AUTO,
         'What the net computes in; auto: the fastest here whose measured loss is small',
         choices=PRECISIONS,
     )
-    device: str = param(
-        AUTO, 'Where it runs; what is asked for is used or refused', choices=DEVICES
+    require_device: str = param(
+        '',
+        'Fail instead of running elsewhere; empty: the best there is',
+        choices=('', *(device for device in DEVICES if device != AUTO)),
     )
+    num_threads: int = param(
+        0, 'Threads of engine and OpenCV; 0: their own choice', bounds=(0, 256)
+    )
+
     image_topics: tuple[str, ...] = param(
         ('image',), 'Image topics, one per camera; with several, outputs get the camera as prefix'
     )
@@ -39,23 +47,89 @@ class NodeConfig:
         'auto: reliable when every publisher offers it, best effort otherwise',
         choices=('auto', 'reliable', 'best_effort'),
     )
-    label_encoding: str = param(
-        'mono8', 'Encoding of ~/label_mask; 255 is void in both', choices=('mono8', '16SC1')
-    )
-    min_confidence: float = param(
-        0.0, 'Pixels of lower probability become 255 = void', bounds=(0.0, 1.0), live=True
-    )
-    publish_masks: bool = param(True, 'Offer one 0/255 mask per class under ~/mask/<class>')
-    overlay_alpha: float = param(
-        0.5, 'Share of the class colour in ~/overlay', bounds=(0.0, 1.0), live=True
-    )
-    num_threads: int = param(
-        0, 'Threads of engine and OpenCV; 0: their own choice', bounds=(0, 256)
-    )
     max_image_pixels: int = param(
         MAX_IMAGE_PIXELS,
         'Images of more pixels are rejected before they are decoded',
         bounds=(1, 1 << 30),
+    )
+
+    max_rate: float = param(
+        0.0, 'Frames per second and camera that are taken; 0: all', bounds=(0.0, 1e4), live=True
+    )
+    max_age_s: float = param(
+        0.0,
+        'Frames whose stamp is older are dropped, before and after inference; 0: none',
+        bounds=(0.0, 3600.0),
+        live=True,
+    )
+    batch_timeout_ms: float = param(
+        0.0,
+        'How long a frame waits for those of other cameras, to be run as one batch; 0: never',
+        bounds=(0.0, 1000.0),
+    )
+
+    class_remap: str = param(
+        '',
+        'Merge, drop, rename or renumber classes: "{line: field, ball: 3, goal: void}"',
+        live=True,
+    )
+    min_confidence: float = param(
+        0.0, 'Pixels of lower probability become 255 = void', bounds=(0.0, 1.0), live=True
+    )
+    min_area_px: str = param(
+        '', 'Smaller spots of a class become void: "{ball: 20, all: 5}"', live=True
+    )
+    roi: tuple[int, int, int, int] = param(
+        (0, 0, 0, 0),
+        'Column, row, width, height in pixels; outside is void; width or height 0: to the edge',
+        bounds=(0, 1 << 16),
+        live=True,
+    )
+    self_mask: str = param(
+        '',
+        "PNG of the robot's body in the image, void where not 0; {camera} stands for its name",
+        live=True,
+    )
+
+    label_encoding: str = param(
+        'mono8', 'Encoding of ~/label_mask; 255 is void in both', choices=('mono8', '16SC1')
+    )
+    masks: tuple[str, ...] = param(
+        (EVERY_CLASS,), 'Classes with a 0/255 mask under ~/mask/<class>; all: each', live=True
+    )
+    geometry: tuple[str, ...] = param(
+        (), 'Shapes to publish', choices=tuple(GEOMETRY_TOPICS), live=True
+    )
+    overlay_alpha: float = param(
+        0.5, 'Share of the class colour in ~/overlay', bounds=(0.0, 1.0), live=True
+    )
+
+    warn_processing_time_ms: float = param(
+        200.0, 'Diagnostics: a frame should not take longer', bounds=(0.0, 1e6), live=True
+    )
+    error_consecutive_delay_ms: float = param(
+        1000.0,
+        'Diagnostics: ERROR once every frame took too long for this time',
+        bounds=(0.0, 1e6),
+        live=True,
+    )
+    warn_latency_ms: float = param(
+        0.0,
+        'Diagnostics: WARN when labels are older on leaving; 0: never',
+        bounds=(0.0, 1e6),
+        live=True,
+    )
+    error_latency_ms: float = param(
+        0.0,
+        'Diagnostics: ERROR when labels are older on leaving; 0: never',
+        bounds=(0.0, 1e6),
+        live=True,
+    )
+    error_stalled_s: float = param(
+        5.0,
+        'Diagnostics: ERROR when one frame is in work for longer',
+        bounds=(0.1, 3600.0),
+        live=True,
     )
     autostart: bool = param(True, 'Configure and activate without waiting for a lifecycle call')
 
@@ -65,6 +139,8 @@ class NodeConfig:
             raise ValueError(f'image_topics: {list(self.image_topics)} holds no or an empty topic')
         if len(set(self.image_topics)) != len(self.image_topics):
             raise ValueError(f'image_topics: {list(self.image_topics)} names a topic twice')
+        for name in ('class_remap', 'min_area_px'):
+            parse_mapping(name, getattr(self, name))
 
     def input_topic(self, image_topic: str) -> str:
         """Topic that is subscribed for one of ``image_topics``."""

@@ -27,8 +27,8 @@ from seg_ros.node.bag_player import message_class
 from seg_ros.node.config import COMPRESSED
 from seg_ros.node.evaluation_config import EvaluationConfig
 from seg_ros.node.messages import from_class_names
-from seg_ros.node.outputs import LATCHED, create_publisher
 from seg_ros.node.parameters import declare_parameters
+from seg_ros.node.publisher import LATCHED, create_publisher
 from seg_ros.segmenter import find_model
 
 if TYPE_CHECKING:

@@ -53,7 +53,7 @@ def build_launch_description(params_file: str, models: tuple[str, ...]) -> Launc
         DeclareLaunchArgument(
             'params_file',
             default_value=str(share_file(f'config/{params_file}')),
-            description='Parameters of the node; `ros2 run seg_ros params` explains them',
+            description='Parameters of the node; `ros2 run seg_ros interface` explains them',
         ),
         DeclareLaunchArgument(
             'namespace', default_value='', description='Namespace of the node and its topics'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,6 +29,7 @@ class Mailbox:
         self._slots: dict[str, Any] = {}  # insertion order is the order of service
         self._counters = Counters()
         self._closed = False
+        self._woken = False
         self._changed = threading.Condition()
 
     def put(self, camera: str, frame: Any) -> None:
@@ -37,14 +39,41 @@ class Mailbox:
             self._slots[camera] = frame  # a replaced frame keeps its camera's place in the line
             self._changed.notify()
 
-    def take(self) -> tuple[str, Any] | None:
-        """Wait for a frame: (camera, frame), or None once the mailbox is closed."""
+    def refuse(self) -> None:
+        """Count a frame that came and is not wanted."""
         with self._changed:
-            self._changed.wait_for(lambda: self._slots or self._closed)
+            self._count(received=1, dropped=1)
+
+    def take(self, limit: int = 1, patience_s: float = 0.0) -> dict[str, Any] | None:
+        """Wait for frames.
+
+        Args:
+            limit: Cameras of which a frame is taken at most.
+            patience_s: How long the first frame waits for those of further cameras.
+
+        Returns:
+            Frame by camera, in the order of service; empty after ``wake``, None once the mailbox
+            is closed.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._slots or self._closed or self._woken)
+            if limit > 1 and patience_s and self._slots:
+                self._changed.wait_for(
+                    lambda: len(self._slots) >= limit or self._closed or self._woken, patience_s
+                )
             if self._closed:
                 return None
-            camera = next(iter(self._slots))
-            return camera, self._slots.pop(camera)
+            if self._woken:
+                self._woken = False
+                return {}
+            cameras = list(itertools.islice(self._slots, limit))
+            return {camera: self._slots.pop(camera) for camera in cameras}
+
+    def wake(self) -> None:
+        """Let the worker look around although no frame came."""
+        with self._changed:
+            self._woken = True
+            self._changed.notify()
 
     def published(self) -> None:
         """Count a frame whose labels went out."""
@@ -57,9 +86,15 @@ class Mailbox:
             self._count(rejected=1)
 
     def dropped(self) -> None:
-        """Count a frame that was taken and not worked on."""
+        """Count a frame that was taken and not published."""
         with self._changed:
             self._count(dropped=1)
+
+    def clear(self) -> None:
+        """Drop the frames that wait."""
+        with self._changed:
+            self._count(dropped=len(self._slots))
+            self._slots.clear()
 
     def close(self) -> None:
         """Let the worker go; frames that still wait count as dropped."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import json
 import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
+from geometry_msgs.msg import Point32, PolygonStamped
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header, String
 
@@ -16,15 +18,30 @@ from seg_ros.model_card import ClassInfo
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from seg_ros.geometry import Ball
+
 try:  # a distribution has it; there is no wheel
-    from vision_msgs.msg import LabelInfo, VisionClass
+    from vision_msgs.msg import (
+        Detection2D,
+        Detection2DArray,
+        LabelInfo,
+        ObjectHypothesisWithPose,
+        VisionClass,
+    )
 except ImportError:
-    LabelInfo = VisionClass = None
+    LabelInfo = None
 
 HAS_VISION_MSGS = LabelInfo is not None
 
 _MAX_CLASS_NAMES = 1 << 16  # characters
 _BYTES_PER_PIXEL = {'mono8': 1, '16SC1': 2, 'rgb8': 3}
+
+
+def message_class(name: str) -> type:
+    """Find a message class by its ROS name, ``sensor_msgs/Image``."""
+    package, _, kind = name.partition('/')
+    found: type = getattr(importlib.import_module(f'{package}.msg'), kind)
+    return found
 
 
 def to_image(pixels: np.ndarray, encoding: str, header: Header) -> Image:
@@ -111,3 +128,28 @@ def to_camera_info(info: CameraInfo, width: int, height: int, header: Header) ->
         scaled.p = (scale @ p).ravel()
     scaled.width, scaled.height = width, height
     return scaled
+
+
+def to_polygon(corners: np.ndarray, header: Header) -> PolygonStamped:
+    """Wrap (N, 2) float32 corners in image pixels; z is 0."""
+    message = PolygonStamped(header=header)
+    message.polygon.points = [Point32(x=x, y=y) for x, y in corners.tolist()]
+    return message
+
+
+def to_detections(balls: Sequence[Ball], class_name: str, header: Header) -> Detection2DArray:
+    """List balls as vision_msgs/Detection2DArray in image pixels. Needs vision_msgs.
+
+    The box of a detection is the square around the ball's circle: its centre is the ball's
+    centre and half its side the radius.
+    """
+    message = Detection2DArray(header=header)
+    for ball in balls:
+        detection = Detection2D(header=header)
+        detection.bbox.center.position.x, detection.bbox.center.position.y = ball.center
+        detection.bbox.size_x = detection.bbox.size_y = 2 * ball.radius_px
+        result = ObjectHypothesisWithPose()
+        result.hypothesis.class_id, result.hypothesis.score = class_name, ball.score
+        detection.results = [result]
+        message.detections.append(detection)
+    return message

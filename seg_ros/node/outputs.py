@@ -2,185 +2,170 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Float64, Header
 
+from seg_ros.geometry import ball_candidates, drivable_edge, field_boundary
 from seg_ros.node import messages
-from seg_ros.overlay import blend, colorize, palette
+from seg_ros.node.interface import CAMERA_TOPICS
+from seg_ros.node.publisher import create_publisher
+from seg_ros.overlay import blend, colorize
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     from rclpy.node import Node
     from rclpy.publisher import Publisher
+    from sensor_msgs.msg import CameraInfo
 
     from seg_ros.image import CameraImage
-    from seg_ros.model_card import ClassInfo
-    from seg_ros.segmenter import Segmentation
+    from seg_ros.node.label_scheme import LabelScheme
 
-NEWEST = QoSProfile(
-    reliability=ReliabilityPolicy.RELIABLE,
-    durability=DurabilityPolicy.VOLATILE,
-    history=HistoryPolicy.KEEP_LAST,
-    depth=1,
-)
-LATCHED = QoSProfile(
-    reliability=ReliabilityPolicy.RELIABLE,
-    durability=DurabilityPolicy.TRANSIENT_LOCAL,
-    history=HistoryPolicy.KEEP_LAST,
-    depth=1,
-)
+_FIXED = {topic.name: topic.type for topic in CAMERA_TOPICS}
+BALLS, FIELD, ROAD = 'ball_candidates', 'field_boundary', 'drivable_edge'
 
 
-def create_publisher(node: Node, kind: type, topic: str, qos: QoSProfile = NEWEST) -> Publisher:
-    """Create a publisher whose QoS can be overridden by ``qos_overrides`` parameters."""
-    options = QoSOverridingOptions.with_default_policies()
-    return node.create_publisher(kind, topic, qos, qos_overriding_options=options)
+@dataclass(frozen=True)
+class Result:
+    """One frame, done.
+
+    Attributes:
+        labels: (H, W) uint8 ids of the published classes.
+        confidence: (H, W) uint8, or None where it was not asked for.
+        image: The camera's pixels.
+        header: Of the camera's message.
+        camera_info: The camera's calibration, where it sends one.
+    """
+
+    labels: np.ndarray
+    confidence: np.ndarray | None
+    image: CameraImage
+    header: Header
+    camera_info: CameraInfo | None
 
 
 class Outputs:
     """Publishers of one camera.
 
+    The executor's thread adds and removes them, the worker publishes; the mapping is replaced,
+    never changed, so that neither sees half of it.
+
     Args:
         node: Owner of the publishers.
         prefix: ``''`` or ``<camera>/``.
-        classes: What the labels mean.
         label_encoding: ``mono8`` or ``16SC1``.
-        with_masks: Whether to offer a mask per class.
+        scheme: Classes to begin with.
     """
 
-    def __init__(
-        self,
-        node: Node,
-        prefix: str,
-        classes: Sequence[ClassInfo],
-        *,
-        label_encoding: str,
-        with_masks: bool,
-    ) -> None:
+    def __init__(self, node: Node, prefix: str, label_encoding: str, scheme: LabelScheme) -> None:
         self._node = node
+        self._prefix = prefix
         self._label_encoding = label_encoding
-        self._palette = palette(classes)
-        self._classes = {f'mask/{entry.name}': entry for entry in classes} if with_masks else {}
-        kinds: dict[str, type] = {
-            'label_mask': Image,
-            'label_mask/compressed': CompressedImage,
-            'confidence': Image,
-            **dict.fromkeys(self._classes, Image),
-            'camera_info': CameraInfo,
-            'color_mask': Image,
-            'overlay': Image,
-            'debug/processing_time_ms': Float64,
-            'debug/pipeline_latency_ms': Float64,
-        }
-        self._publishers = {
-            name: create_publisher(node, kind, f'~/{prefix}{name}') for name, kind in kinds.items()
-        }
+        self._publishers: dict[str, Publisher] = {}
+        self.offer({**_FIXED, **scheme.topics()})
 
-    def wanted(self) -> frozenset[str]:
-        """Names of the outputs that somebody listens to."""
+    def offer(self, topics: Mapping[str, str]) -> None:
+        """Put topics (name -> type) on the graph beside those that are there."""
+        created = {
+            name: create_publisher(
+                self._node, messages.message_class(kind), f'~/{self._prefix}{name}'
+            )
+            for name, kind in topics.items()
+            if name not in self._publishers
+        }
+        self._publishers = {**self._publishers, **created}
+
+    def retire(self, scheme: LabelScheme) -> None:
+        """Take the topics off the graph that have no place in a scheme."""
+        kept = _FIXED.keys() | scheme.topics().keys()
+        previous = self._publishers
+        self._publishers = {name: entry for name, entry in previous.items() if name in kept}
+        for name in previous.keys() - kept:
+            self._node.destroy_publisher(previous[name])
+
+    def destroy(self) -> None:
+        """Take every topic off the graph."""
+        previous, self._publishers = self._publishers, {}
+        for publisher in previous.values():
+            self._node.destroy_publisher(publisher)
+
+    def have_listener(self) -> bool:
+        """Tell whether anybody listens to any output."""
+        return any(entry.get_subscription_count() for entry in self._publishers.values())
+
+    def wanted(self, scheme: LabelScheme) -> frozenset[str]:
+        """Names of the outputs of a scheme that somebody listens to."""
         return frozenset(
             name
             for name, publisher in self._publishers.items()
-            if publisher.get_subscription_count()
+            if (name in _FIXED or name in scheme.masks or name in scheme.shapes)
+            and publisher.get_subscription_count()
         )
 
-    def publish_labels(self, wanted: frozenset[str], result: Segmentation, header: Header) -> None:
-        """Send what consumers act on: the label mask first, then confidence and masks."""
-        labels = result.labels
+    def publish(
+        self, wanted: frozenset[str], scheme: LabelScheme, result: Result, overlay_alpha: float
+    ) -> None:
+        """Send the wanted outputs: what a robot acts on first, what people look at last."""
+        self._publish_labels(wanted, scheme, result)
+        if wanted & scheme.shapes.keys():
+            self._publish_shapes(wanted, scheme, result)
+        self._publish_pictures(wanted, scheme, result, overlay_alpha)
+
+    def _publish_labels(self, wanted: frozenset[str], scheme: LabelScheme, result: Result) -> None:
+        labels, header = result.labels, result.header
         if 'label_mask' in wanted:
             signed = self._label_encoding == '16SC1'
             ids = labels.astype(np.int16) if signed else labels
             self._send('label_mask', messages.to_image(ids, self._label_encoding, header))
         if 'confidence' in wanted and result.confidence is not None:
             self._send('confidence', messages.to_image(result.confidence, 'mono8', header))
-        for name in wanted & self._classes.keys():
-            mask = cv2.compare(labels, float(self._classes[name].id), cv2.CMP_EQ)
+        for name in wanted & scheme.masks.keys():
+            mask = cv2.compare(labels, float(scheme.masks[name]), cv2.CMP_EQ)
             self._send(name, messages.to_image(mask, 'mono8', header))
+        if 'camera_info' in wanted and result.camera_info is not None:
+            height, width = labels.shape
+            info = messages.to_camera_info(result.camera_info, width, height, header)
+            self._send('camera_info', info)
 
-    def publish_pictures(
-        self,
-        wanted: frozenset[str],
-        result: Segmentation,
-        image: CameraImage,
-        header: Header,
-        overlay_alpha: float,
+    def _publish_shapes(self, wanted: frozenset[str], scheme: LabelScheme, result: Result) -> None:
+        labels, header = result.labels, result.header
+        if BALLS in wanted:
+            (ball_id,) = scheme.shapes[BALLS]
+            balls = ball_candidates(labels, ball_id, result.confidence)
+            self._send(BALLS, messages.to_detections(balls, 'ball', header))
+        for name, outline in ((FIELD, field_boundary), (ROAD, drivable_edge)):
+            if name in wanted:
+                corners = outline(labels, scheme.shapes[name])
+                self._send(name, messages.to_polygon(corners, header))
+
+    def _publish_pictures(
+        self, wanted: frozenset[str], scheme: LabelScheme, result: Result, overlay_alpha: float
     ) -> None:
-        """Send what people look at, after everything that a robot waits for."""
-        labels = result.labels
+        labels, header = result.labels, result.header
         if 'label_mask/compressed' in wanted:
             _, png = cv2.imencode('.png', labels, (cv2.IMWRITE_PNG_COMPRESSION, 1))
             message = messages.to_compressed_image(png, 'mono8; png compressed mono8', header)
             self._send('label_mask/compressed', message)
         if 'color_mask' in wanted:
-            painted = colorize(labels, self._palette)
+            painted = colorize(labels, scheme.palette)
             self._send('color_mask', messages.to_image(painted, 'rgb8', header))
         if 'overlay' in wanted:
-            pixels = image.pixels
-            if image.order == 'bgr':
+            pixels = result.image.pixels
+            if result.image.order == 'bgr':
                 pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
-            mixed = blend(pixels, labels, self._palette, overlay_alpha)
+            mixed = blend(pixels, labels, scheme.palette, overlay_alpha)
             self._send('overlay', messages.to_image(mixed, 'rgb8', header))
 
-    def publish_camera_info(
-        self, wanted: frozenset[str], info: CameraInfo | None, labels: np.ndarray, header: Header
-    ) -> None:
-        """Send the calibration of the label image, where the camera sent one."""
-        if 'camera_info' in wanted and info is not None:
-            height, width = labels.shape
-            self._send('camera_info', messages.to_camera_info(info, width, height, header))
-
-    def publish_debug(self, wanted: frozenset[str], name: str, value_ms: float) -> None:
-        """Send one number under ``~/debug/<name>``."""
-        if f'debug/{name}' in wanted:
-            self._send(f'debug/{name}', Float64(data=value_ms))
-
-    def destroy(self) -> None:
-        """Take the topics off the graph."""
-        for publisher in self._publishers.values():
-            self._node.destroy_publisher(publisher)
-        self._publishers.clear()
+    def publish_debug(self, wanted: frozenset[str], values_ms: Mapping[str, float | None]) -> None:
+        """Send numbers under ``~/debug/<name>``; None is left out."""
+        for name, value in values_ms.items():
+            if value is not None and f'debug/{name}' in wanted:
+                self._send(f'debug/{name}', Float64(data=value))
 
     def _send(self, name: str, message: object) -> None:
-        self._publishers[name].publish(message)
-
-
-class ClassTopics:
-    """``~/class_names`` and, where vision_msgs is installed, ``~/label_info``; both latched.
-
-    Args:
-        node: Owner of the publishers.
-        classes: The classes of the model.
-        threshold: ``min_confidence``, as LabelInfo carries one.
-    """
-
-    def __init__(self, node: Node, classes: Sequence[ClassInfo], threshold: float) -> None:
-        self._node = node
-        self._classes = classes
-        self._publishers: dict[str, Publisher] = {}
-        self._publish('class_names', messages.to_class_names(classes))
-        self.publish_label_info(threshold)
-
-    def publish_label_info(self, threshold: float) -> None:
-        """Send ``~/label_info``, where vision_msgs is installed; anew for a new threshold."""
-        if messages.HAS_VISION_MSGS:
-            header = Header(stamp=self._node.get_clock().now().to_msg())
-            self._publish('label_info', messages.to_label_info(self._classes, header, threshold))
-
-    def destroy(self) -> None:
-        """Take the topics off the graph."""
-        for publisher in self._publishers.values():
-            self._node.destroy_publisher(publisher)
-        self._publishers.clear()
-
-    def _publish(self, name: str, message: object) -> None:
-        if name not in self._publishers:
-            publisher = create_publisher(self._node, type(message), f'~/{name}', LATCHED)
-            self._publishers[name] = publisher
-        self._publishers[name].publish(message)
+        if (publisher := self._publishers.get(name)) is not None:
+            publisher.publish(message)

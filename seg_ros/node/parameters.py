@@ -5,23 +5,27 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import typing
+from array import array
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.exceptions import ParameterException
+from rclpy.parameter import Parameter
 
 from seg_ros.schema import Setting, convert, settings_of
 
 Config = TypeVar('Config', bound='DataclassInstance')
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from _typeshed import DataclassInstance
     from rclpy.node import Node
-    from rclpy.parameter import Parameter
 
 
 # Parameters that rclpy declares by itself.
 _FOREIGN = ('use_sim_time', 'start_type_description_service', 'qos_overrides.')
+IN_USE = ('device', 'backend', 'precision', 'model_name', 'model_sha256')
 
 
 def declare_parameters(node: Node, defaults: Config) -> Config:
@@ -46,7 +50,7 @@ def declare_parameters(node: Node, defaults: Config) -> Config:
             parameter = node.declare_parameter(setting.name, value, _descriptor(setting))
         except ParameterException as error:  # out of range or of another type
             raise ValueError(f'{setting.name}: {error}') from error
-        values[setting.name] = convert(setting, parameter.value)
+        values[setting.name] = convert(setting, _plain(setting, parameter))
     return dataclasses.replace(defaults, **values)
 
 
@@ -66,7 +70,7 @@ def changed_config(config: Config, parameters: list[Parameter], *, running: bool
     for parameter in parameters:
         if (setting := settings.get(parameter.name)) is None:
             continue
-        value = convert(setting, parameter.value)
+        value = convert(setting, _plain(setting, parameter))
         if running and not setting.live and value != getattr(config, setting.name):
             live = ', '.join(name for name, entry in settings.items() if entry.live)
             raise ValueError(
@@ -77,12 +81,55 @@ def changed_config(config: Config, parameters: list[Parameter], *, running: bool
     return dataclasses.replace(config, **changes)
 
 
+def to_parameters(config: Any, values: Mapping[str, Any]) -> list[Parameter]:
+    """Parameters that set some settings of a config to values; other names are left out."""
+    names = {setting.name for setting in settings_of(config)} & values.keys()
+    plain = {n: list(v) if isinstance(v := values[n], tuple) else v for n in names}
+    return [Parameter(name, value=value) for name, value in plain.items()]
+
+
+class InUseParameters:
+    """Read-only parameters ``in_use.*``: what really runs, whatever was asked for.
+
+    Args:
+        node: Owner of the parameters.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        for name in IN_USE:
+            descriptor = ParameterDescriptor(description=f'The {name} in use', read_only=True)
+            node.declare_parameter(f'in_use.{name}', '', descriptor, ignore_override=True)
+
+    def set(self, values: Mapping[str, str]) -> None:
+        """Take the names in ``IN_USE``; those that are missing become empty."""
+        for name in IN_USE:
+            parameter = Parameter(f'in_use.{name}', value=values.get(name, ''))
+            if parameter.value == self._node.get_parameter(parameter.name).value:
+                continue
+            # Read-only for the others; rclpy knows no parameter that only its node may set.
+            descriptor = self._node.describe_parameter(parameter.name)
+            descriptor.read_only = False
+            self._node.set_parameters([parameter])
+            descriptor.read_only = True
+
+
+def _plain(setting: Setting, parameter: Parameter) -> Any:
+    """The value of a parameter; an empty list of YAML has no type and comes as None."""
+    if typing.get_origin(setting.type) is not tuple:
+        return parameter.value
+    if parameter.value is None:
+        return ()
+    return list(parameter.value) if isinstance(parameter.value, array) else parameter.value
+
+
 def _descriptor(setting: Setting) -> ParameterDescriptor:
     descriptor = ParameterDescriptor(description=setting.doc)
     if setting.choices:
         descriptor.additional_constraints = f'one of: {", ".join(map(str, setting.choices))}'
-    if setting.type is float:
-        # An integer given for a double (`min_confidence:=1`) would be refused by its type.
+    if setting.type is float or typing.get_origin(setting.type) is tuple:
+        # An integer given for a double (`min_confidence:=1`) would be refused by its type, and an
+        # empty list has none.
         descriptor.dynamic_typing = True
     if setting.bounds:
         low, high = setting.bounds

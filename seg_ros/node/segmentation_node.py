@@ -1,36 +1,45 @@
-"""The node: convert, segment, publish.
+"""The node: parameters, lifecycle and services; frames are worked on in ``frame_worker``.
 
 The executor's thread only puts the newest frame of each camera into a mailbox; one worker thread
-owns the engine and publishes. Services and parameters therefore answer while a net runs.
+owns the engine and publishes, and new models are loaded in a third one. Services and parameters
+therefore answer while a net runs or loads.
 """
 
 from __future__ import annotations
 
 import functools
-import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-import cv2
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from std_srvs.srv import SetBool, Trigger
 
-from seg_ros.image import CameraImage, decode_compressed_image, decode_image
 from seg_ros.node.camera_input import CameraInput
-from seg_ros.node.config import COMPRESSED, NodeConfig
+from seg_ros.node.class_topics import ClassTopics
+from seg_ros.node.config import NodeConfig
+from seg_ros.node.frame_worker import Frame, FrameWorker
+from seg_ros.node.freshness import RateLimit
+from seg_ros.node.label_scheme import build_label_scheme
 from seg_ros.node.mailbox import Mailbox
-from seg_ros.node.outputs import ClassTopics, Outputs
-from seg_ros.node.parameters import changed_config, declare_parameters
-from seg_ros.node.runtime import release_free_memory
-from seg_ros.node.status import Status
-from seg_ros.segmenter import Segmenter, load
+from seg_ros.node.model_host import ModelHost, load_segmenter
+from seg_ros.node.outputs import Outputs
+from seg_ros.node.parameters import (
+    InUseParameters,
+    changed_config,
+    declare_parameters,
+    to_parameters,
+)
+from seg_ros.node.status import Status, model_in_use
 
 if TYPE_CHECKING:
     from rclpy.lifecycle import LifecycleState
-    from rclpy.parameter import Parameter
+
+    from seg_ros.node.label_scheme import Serving
 
 _SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
-_LOG_PERIOD_S = 2.0
 _RECONSIDER_PERIOD_S = 1.0
 
 
@@ -44,15 +53,28 @@ class SegmentationNode(LifecycleNode):
     def __init__(self, defaults: NodeConfig | None = None) -> None:
         super().__init__('segmentation')
         self.config = declare_parameters(self, defaults or NodeConfig())
+        self._in_use = InUseParameters(self)
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._take_parameters)
-        self._segmenter: Segmenter | None = None
-        self._class_topics: ClassTopics | None = None
         self._outputs: dict[str, Outputs] = {}  # by image topic, as _inputs
         self._inputs: dict[str, CameraInput] = {}
+        self._rate_limits: dict[str, RateLimit] = {}
+        self._class_topics: ClassTopics | None = None
         self._mailbox = Mailbox()
-        self._worker: threading.Thread | None = None
-        self._status = Status(self, self._mailbox)
+        self._status = Status(self, self._mailbox, lambda: self.config)
+        self._worker = FrameWorker(
+            self, self._mailbox, self._status, self._outputs, self._on_adopted
+        )
+        self._host = ModelHost(self._serve)
+        self._adopted = self.create_guard_condition(self._retire_topics)
+        self.create_service(SetBool, '~/enable', self._on_enable)
+        self.create_service(
+            Trigger,
+            '~/reload_model',
+            self._on_reload_model,
+            # A group of its own: the others go on while its callback awaits the model.
+            callback_group=MutuallyExclusiveCallbackGroup(),
+        )
         self.create_timer(_RECONSIDER_PERIOD_S, self._reconsider_inputs)
         if self.config.autostart and self.trigger_configure() == _SUCCESS:
             self.trigger_activate()
@@ -61,48 +83,30 @@ class SegmentationNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load, verify and warm up the model; offer the topics."""
-        config = self.config
-        start = time.perf_counter()
-        if config.num_threads:
-            cv2.setNumThreads(config.num_threads)
+        config, start = self.config, time.perf_counter()
         try:
-            segmenter = load(
-                config.model,
-                backend=config.backend,
-                precision=config.precision,
-                num_threads=config.num_threads,
-                device=config.device,
-            )
-            segmenter.warm_up()
-            release_free_memory()
+            segmenter = load_segmenter(config)
+            scheme = build_label_scheme(segmenter.card.classes, config)
         except (ValueError, FileNotFoundError) as error:
             self.get_logger().error(f'model {config.model!r} cannot be used: {error}')
             return _FAILURE
-        self._segmenter = segmenter
-        self._status.describe(segmenter)
-        self._class_topics = ClassTopics(self, segmenter.card.classes, config.min_confidence)
+        self._class_topics = ClassTopics(self)
         for topic, prefix in config.camera_names().items():
-            self._outputs[topic] = Outputs(
-                self,
-                prefix,
-                segmenter.card.classes,
-                label_encoding=config.label_encoding,
-                with_masks=config.publish_masks,
-            )
-        backend = segmenter.backend
+            self._outputs[topic] = Outputs(self, prefix, config.label_encoding, scheme)
+        self._host.start(segmenter, config)
+        card, backend = segmenter.card, segmenter.backend
         self.get_logger().info(
-            f'{segmenter.card.name} runs in {backend.name} {backend.precision} on '
+            f'{card.name} runs in {backend.name} {backend.precision} on '
             f'{backend.device} ({backend.reason}); ready after {time.perf_counter() - start:.2f} s'
         )
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe and start the worker."""
-        self._mailbox.open()
-        self._worker = threading.Thread(target=self._work, name='segmentation', daemon=True)
         self._worker.start()
         for topic in self.config.image_topics:
             receive = functools.partial(self._receive, topic)
+            self._rate_limits[topic] = RateLimit()
             self._inputs[topic] = CameraInput(self, topic, self.config, receive)
         return super().on_activate(state)
 
@@ -132,10 +136,7 @@ class SegmentationNode(LifecycleNode):
         for camera in self._inputs.values():
             camera.destroy()
         self._inputs.clear()
-        self._mailbox.close()
-        if self._worker is not None:
-            self._worker.join()
-            self._worker = None
+        self._worker.stop()
 
     def _release(self) -> None:
         for outputs in self._outputs.values():
@@ -144,89 +145,90 @@ class SegmentationNode(LifecycleNode):
         if self._class_topics is not None:
             self._class_topics.destroy()
             self._class_topics = None
-        self._segmenter = None
+        self._host.release()
+        self._worker.release()
+        self._status.describe(None)
+        self._in_use.set({})
 
     def _reconsider_inputs(self) -> None:
         for camera in self._inputs.values():
             camera.reconsider()
 
-    # Parameters
+    # Parameters and models
 
     def _check_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
+        """Refuse what would not work; nothing is changed and nothing slow is done."""
         try:
-            changed_config(self.config, parameters, running=self._segmenter is not None)
-        except ValueError as error:
+            config = changed_config(self.config, parameters, running=bool(self._host.serving))
+            self._host.check(config, self.config)
+        except (ValueError, FileNotFoundError) as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
     def _take_parameters(self, parameters: list[Parameter]) -> None:
         previous = self.config
         self.config = changed_config(previous, parameters, running=False)
-        threshold = self.config.min_confidence
-        if self._class_topics is not None and threshold != previous.min_confidence:
-            self._class_topics.publish_label_info(threshold)
+        if self._host.serving is None or self.config == previous:
+            return
+        self._host.take(self.config)
+        if self.config.model not in (self._host.running, previous.model):
+            before = {p.name: getattr(previous, p.name, None) for p in parameters}
+            self.executor.create_task(self._follow_model_parameter, before)
+
+    async def _follow_model_parameter(self, before: dict[str, Any]) -> None:
+        """Load what `model` was set to; where that fails, set back what was set with it."""
+        model = self.config.model
+        reason = await self._host.replace(lambda: self.config)
+        self._status.complaint = reason and f'model {model!r} was refused: {reason}'
+        if reason:
+            self.get_logger().error(f'{self._status.complaint}; {self._host.running!r} goes on')
+            self.set_parameters_atomically(to_parameters(self.config, before))
+
+    def _serve(self, serving: Serving) -> None:
+        """Offer the topics of a serving; the worker takes it from its next frame on."""
+        for outputs in self._outputs.values():
+            outputs.offer(serving.scheme.topics())
+        self._status.describe(serving.segmenter)
+        self._in_use.set(model_in_use(serving.segmenter))
+        self._worker.adopt(serving)
+
+    def _on_adopted(self, serving: Serving) -> None:
+        """Say what the labels mean from here on; called by the worker between two frames."""
+        if self._class_topics is not None:
+            self._class_topics.announce(serving.scheme.classes, serving.config.min_confidence)
+        self._adopted.trigger()
+
+    def _retire_topics(self) -> None:
+        """Take topics off the graph that nobody publishes on any more."""
+        if (serving := self._host.serving) is not None:
+            for outputs in self._outputs.values():
+                outputs.retire(serving.scheme)
+
+    # Services
+
+    def _on_enable(self, request: Any, response: Any) -> Any:
+        self._worker.enable(request.data)
+        self._status.enabled = request.data
+        response.success = True
+        response.message = 'enabled' if request.data else 'disabled'
+        return response
+
+    async def _on_reload_model(self, _: Any, response: Any) -> Any:
+        start = time.perf_counter()
+        reason = await self._host.replace(lambda: self.config)
+        self._status.complaint = reason and f'the model could not be reloaded: {reason}'
+        response.success = not reason
+        response.message = reason or (
+            f'{self._host.running} runs after {time.perf_counter() - start:.2f} s'
+        )
+        return response
 
     # Frames
 
     def _receive(self, topic: str, message: Any) -> None:
-        if self._outputs[topic].wanted():
-            self._mailbox.put(topic, message)
-
-    def _work(self) -> None:
-        while (job := self._mailbox.take()) is not None:
-            topic, message = job
-            try:
-                self._process(topic, message)
-            except ValueError as error:
-                self._mailbox.rejected()
-                self._warn(f'frame of {topic} rejected: {error}')
-            except Exception as error:  # whatever an engine throws, the next frame is served
-                self._mailbox.rejected()
-                self._warn(f'frame of {topic} failed: {type(error).__name__}: {error}')
-
-    def _warn(self, text: str) -> None:
-        self.get_logger().warning(text, throttle_duration_sec=_LOG_PERIOD_S)
-
-    def _process(self, topic: str, message: Any) -> None:
-        config, outputs = self.config, self._outputs[topic]
-        wanted = outputs.wanted()
-        if not wanted:
-            self._mailbox.dropped()
+        if not self._worker.enabled or not self._outputs[topic].have_listener():
             return
-        assert self._segmenter is not None
-        start = time.perf_counter()
-        image = self._decode(message)
-        decoded = time.perf_counter()
-        result = self._segmenter.segment(
-            image.pixels,
-            image.order,
-            with_confidence='confidence' in wanted,
-            min_confidence=config.min_confidence,
-        )
-        segmented = time.perf_counter()
-        header = message.header
-        outputs.publish_labels(wanted, result, header)
-        camera = self._inputs.get(topic)
-        info = camera.camera_info if camera else None
-        outputs.publish_camera_info(wanted, info, result.labels, header)
-        outputs.publish_pictures(wanted, result, image, header, config.overlay_alpha)
-        self._mailbox.published()
-        published = time.perf_counter()
-        processing_ms = (published - start) * 1e3
-        self._status.record(
-            header.stamp,
-            processing_ms=processing_ms,
-            preprocess_ms=(decoded - start) * 1e3 + result.timings.preprocess_ms,
-            inference_ms=result.timings.inference_ms,
-            postprocess_ms=result.timings.postprocess_ms,
-            publish_ms=(published - segmented) * 1e3,
-        )
-        outputs.publish_debug(wanted, 'processing_time_ms', processing_ms)
-        if (latency_ms := self._status.pipeline_latency_ms) is not None:
-            outputs.publish_debug(wanted, 'pipeline_latency_ms', latency_ms)
-
-    def _decode(self, message: Any) -> CameraImage:
-        limit = self.config.max_image_pixels
-        if self.config.image_transport == COMPRESSED:
-            return decode_compressed_image(message, max_image_pixels=limit)
-        return decode_image(message, max_image_pixels=limit)
+        if self._rate_limits[topic].admits(self.config.max_rate, time.monotonic()):
+            self._mailbox.put(topic, Frame(message, self._inputs[topic]))
+        else:
+            self._mailbox.refuse()

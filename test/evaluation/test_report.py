@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from seg_ros import segmenter
-from seg_ros.commands.params import parameter_table
+from seg_ros.commands.interface import parameter_table
 from seg_ros.evaluation.frames import BagFrames
 from seg_ros.evaluation.offline import evaluate
 from seg_ros.evaluation.report import MEASURED_KEYS, headline, plain, save_json

@@ -115,8 +115,13 @@ class Robot:
 
     def set_parameter(self, node, name, value):
         """Set a parameter as ``ros2 param set`` does: (successful, reason)."""
+        return self.set_parameters(node, **{name: value})
+
+    def set_parameters(self, node, **values):
+        """Set parameters at once: (successful, reason)."""
+        parameters = [Parameter(name, value=value) for name, value in values.items()]
         request = SetParametersAtomically.Request(
-            parameters=[Parameter(name, value=value).to_parameter_msg()]
+            parameters=[parameter.to_parameter_msg() for parameter in parameters]
         )
         answer = self.call(SetParametersAtomically, f'{node}/set_parameters_atomically', request)
         return answer.result.successful, answer.result.reason

@@ -27,7 +27,7 @@ from sensor_msgs.msg import Image  # noqa: E402
 from std_msgs.msg import Header, String  # noqa: E402
 
 from seg_ros.node.messages import to_class_names, to_image  # noqa: E402
-from seg_ros.node.outputs import LATCHED  # noqa: E402
+from seg_ros.node.publisher import LATCHED  # noqa: E402
 
 pytestmark = pytest.mark.ros
 

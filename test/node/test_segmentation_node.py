@@ -175,7 +175,7 @@ def test_live_parameters_act_on_the_next_frame_and_others_are_refused(robot, seg
         accepted, reason = robot.set_parameter('/segmentation', 'min_confidence', 1.5)
         assert not accepted
         assert 'min_confidence' in reason
-        accepted, reason = robot.set_parameter('/segmentation', 'model', 'other')
+        accepted, reason = robot.set_parameter('/segmentation', 'label_encoding', '16SC1')
         assert not accepted
         assert 'clean the node up first' in reason
     finally:
