@@ -7,7 +7,6 @@ and are fed in turns, so that other load on the machine hits all alike.
 from __future__ import annotations
 
 import argparse
-import math
 import statistics
 import tempfile
 from collections import defaultdict
@@ -15,27 +14,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bench.contestant import LABEL_MASK, Contestant, seg_ros_node
+from bench.frames import FULL_HD, VGA
 from bench.model_folders import (
     NUM_CLASSES,
     shipped_models,
     write_float_graph,
     write_random_model,
 )
+from bench.rates import Pace, find_pace, find_peak
 from bench.record import Record, add_common_arguments, percentiles
-from bench.rig import (
-    LABEL_MASK,
-    VGA,
-    Contestant,
-    Pace,
-    Rig,
-    Stream,
-    find_pace,
-    find_peak,
-    seg_ros_node,
-)
+from bench.rig import Rig, Stream
 from seg_ros.model_card import ModelCard
 
-FULL_HD = (1080, 1920)
 NAIVE_OUTPUTS = (LABEL_MASK, 'confidence', 'color_mask', 'overlay')
 OVERLOAD = 2.0  # times the peak rate
 
@@ -74,8 +65,9 @@ class Plan:
     """How long everything is measured."""
 
     rounds: int = 5
-    slot_s: float = 3.0
-    peak_s: float = 2.0
+    further_rounds: int = 2  # in all scenes but the first
+    slot_s: float = 2.5
+    peak_s: float = 1.5
     overload_s: float = 4.0
 
 
@@ -174,7 +166,7 @@ def summary(streams: list[Stream], outputs: tuple[str, ...]) -> dict[str, Any]:
         **percentiles([value for stream in streams for value in stream.labels_ms]),
         'p50_by_round_ms': [statistics.median(stream.labels_ms) for stream in streams],
         'last_output': outputs[-1],
-        'last_output_p50_ms': percentiles(last).get('p50_ms', math.nan),
+        'last_output_p50_ms': percentiles(last).get('p50_ms'),
         'dropped': sum(stream.dropped for stream in streams),
         'cpu_ms_per_frame': 1e3 * sum(stream.cpu_s for stream in streams) / sent,
         'rss_mb': streams[-1].memory.rss_mb,
@@ -258,10 +250,8 @@ def main() -> None:
             'scenes': {},
         }
         for scene in SCENES[: args.scenes]:
-            few = replace(plan, rounds=max(2, plan.rounds - 2))
-            results['scenes'][scene.name] = measure_scene(
-                rig, nodes, scene, plan if scene is SCENES[0] else few, record
-            )
+            results['scenes'][scene.name] = measure_scene(rig, nodes, scene, plan, record)
+            plan = replace(plan, rounds=plan.further_rounds)
         ours = [node for node in nodes if node.module == 'seg_ros']
         results['accounts'] = {
             node.name: account(rig, node, find_pace(rig, node, VGA), plan) for node in ours

@@ -8,6 +8,8 @@ import numpy as np
 from seg_ros.bags import Bag
 from seg_ros.share import share_file
 
+VGA, FULL_HD = (480, 640), (1080, 1920)  # rows, columns
+
 _BAG, _TOPIC = 'demo/robocup_scenes', '/camera/image_raw/compressed'
 
 

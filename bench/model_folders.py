@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from bench.rig import VGA
+from bench.frames import VGA
 from seg_ros.export import save_weights
 from seg_ros.model_card import (
     CARD_FILE,

@@ -105,6 +105,12 @@ class Process:
         return answer['result']
 
 
+def end_children_on_signals() -> None:
+    """Leave the contexts of processes on SIGTERM too, and on SIGINT when in the background."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def answer(line: str, commands: Mapping[str, Callable[..., Any]]) -> None:
     """Carry out one line that ``Process.ask`` sent and print the answer."""
     request = json.loads(line)

@@ -87,7 +87,7 @@ def end_to_end_section(result: dict[str, Any]) -> str:
             [
                 result['titles'][name],
                 *(f'{row[key]:.1f}' for key in ('p50_ms', 'p95_ms', 'p99_ms')),
-                f'{row["last_output_p50_ms"]:.1f}',
+                _ms(row['last_output_p50_ms']),
                 f'{row["peak_hz"]:.1f}',
                 f'{row["cpu_ms_per_frame"]:.1f}',
                 f'{row["rss_mb"]:.0f}',
@@ -102,6 +102,10 @@ def end_to_end_section(result: dict[str, Any]) -> str:
     return '\n\n'.join(parts)
 
 
+def _ms(value: float | None) -> str:
+    return '-' if value is None else f'{value:.1f}'
+
+
 def _overload_table(result: dict[str, Any]) -> str:
     heads = ['node', 'idle p50 ms', 'idle p95 ms', 'overload p50 ms', 'overload p95 ms']
     heads += ['offered Hz', 'answered']
@@ -111,7 +115,7 @@ def _overload_table(result: dict[str, Any]) -> str:
             if (busy := row.get('overload')) is None:
                 continue
             cells = [result['titles'][name], f'{row["p50_ms"]:.1f}', f'{row["p95_ms"]:.1f}']
-            cells += [f'{busy[key]:.1f}' if key in busy else '-' for key in ('p50_ms', 'p95_ms')]
+            cells += [_ms(busy.get(key)) for key in ('p50_ms', 'p95_ms')]
             cells += [f'{busy["offered_hz"]:.1f}', f'{100 * busy["answered_share"]:.0f} %']
             rows.append(cells)
     return table(heads, rows)

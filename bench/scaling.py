@@ -12,20 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.contestant import LABEL_MASK, Contestant, seg_ros_node
 from bench.end_to_end import QUICK, Plan, summary
+from bench.frames import VGA
 from bench.model_folders import NUM_CLASSES, shipped_models, write_random_model
+from bench.rates import Pace, find_pace, find_peak
 from bench.record import Record, add_common_arguments
-from bench.rig import (
-    LABEL_MASK,
-    VGA,
-    Contestant,
-    Pace,
-    Rig,
-    Stream,
-    find_pace,
-    find_peak,
-    seg_ros_node,
-)
+from bench.rig import Rig, Stream
 
 QUARTER_VGA, FOUR_TIMES_VGA = (240, 320), (960, 1280)
 CAMERAS = (1, 2, 4)

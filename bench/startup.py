@@ -13,12 +13,15 @@ import sys
 import time
 from typing import Any
 
+from bench.contestant import seg_ros_node
+from bench.frames import VGA
 from bench.processes import usage_of
+from bench.rates import find_pace
 from bench.record import ROOT, Record, add_common_arguments
-from bench.rig import VGA, Rig, find_pace, seg_ros_node
+from bench.rig import Rig
 from seg_ros.backends import BACKENDS, is_installed
 
-STEADY_FRAMES = 30
+STEADY_FRAMES = 10
 # What is imported -> what of it; the first is what any Python process costs.
 IMPORTS = {
     'nothing': 'pass',

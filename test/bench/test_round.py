@@ -10,10 +10,13 @@ pytest.importorskip('rclpy', reason='rclpy is not installed')
 pytest.importorskip('torch', reason='the benchmarks compare with PyTorch')
 
 from bench import report
+from bench.contestant import Contestant, seg_ros_node
 from bench.end_to_end import Plan, Scene, account, measure_scene
+from bench.frames import VGA
 from bench.goals import FIRST_SCENE
+from bench.rates import find_pace
 from bench.record import Record
-from bench.rig import VGA, Contestant, Rig, find_pace, seg_ros_node
+from bench.rig import Rig
 from test.bench.float_graph import write_primary_graph
 
 PLAN = Plan(rounds=1, slot_s=0.2, peak_s=0.2, overload_s=0.2)
