@@ -231,6 +231,7 @@ class BagWriter:
 
     Raises:
         FileExistsError: If ``path`` exists: a recording is never written over.
+        ValueError: While writing or closing, if the disk is full or the folder not writable.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -263,10 +264,21 @@ class BagWriter:
             except (WriterError, TypesysError) as error:
                 raise ValueError(f'{self.path}: {error}') from error
             self._connections[message.topic] = connection
-        self._writer.write(connection, message.time_ns, message.data)
+        with self._translated():
+            self._writer.write(connection, message.time_ns, message.data)
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ValueError(
+                f'{self.path} cannot be written: {error.strerror}; the recording is incomplete'
+            ) from error
 
     def __enter__(self) -> Self:
-        self._writer.open()
+        with self._translated():
+            self._writer.open()
         return self
 
     def __exit__(
@@ -275,7 +287,8 @@ class BagWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._writer.close()
+        with self._translated():
+            self._writer.close()
 
 
 def _check_metadata(path: Path) -> None:

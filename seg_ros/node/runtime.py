@@ -11,6 +11,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import rclpy
+from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rclpy.node import Node
+    from rclpy.timer import Timer
 
 # Fast DDS 2 (Jazzy) reads the first; Fast DDS 3 (Kilted) the second, and warns about the first.
 _PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
@@ -48,6 +50,12 @@ def stop_on_signals() -> threading.Event:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     return stop
+
+
+def create_steady_timer(node: Node, period_s: float, callback: Callable[[], None]) -> Timer:
+    """Create a timer that goes on while the ROS clock stands still or jumps, as of a bag."""
+    clock = Clock(clock_type=ClockType.STEADY_TIME)
+    return node.create_timer(period_s, callback, clock=clock)
 
 
 def release_free_memory() -> None:

@@ -32,6 +32,7 @@ from seg_ros.node.parameters import (
     declare_parameters,
     to_parameters,
 )
+from seg_ros.node.runtime import create_steady_timer
 from seg_ros.node.status import Status, model_in_use
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class SegmentationNode(LifecycleNode):
             # A group of its own: the others go on while its callback awaits the model.
             callback_group=MutuallyExclusiveCallbackGroup(),
         )
-        self.create_timer(_RECONSIDER_PERIOD_S, self._reconsider_inputs)
+        create_steady_timer(self, _RECONSIDER_PERIOD_S, self._reconsider_inputs)
         if self.config.autostart and self.trigger_configure() == _SUCCESS:
             self.trigger_activate()
 

@@ -10,6 +10,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from seg_ros.model_card import GRAPH_FILE
 from seg_ros.node.freshness import stamp_age_s
+from seg_ros.node.runtime import create_steady_timer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +63,7 @@ class Status:
         self.complaint = ''  # of what went wrong beside the frames: a model that was refused
         self.enabled = True
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 1)
-        self._timer = node.create_timer(_PERIOD_S, self._publish)
+        self._timer = create_steady_timer(node, _PERIOD_S, self._publish)
 
     def describe(self, segmenter: Segmenter | None) -> None:
         """Keep what is said of the model with every report; None once it is unloaded."""
