@@ -4,6 +4,7 @@
 # make bench   every benchmark, a quarter of an hour on an idle machine, and docs/benchmarks.md;
 #              QUICK=1 for a short look, CAMVID=path for the training loop as well
 # make test-ros   the ROS tests on the wheels of Kilted and of Jazzy
+# make vision-msgs   vision_msgs for the wheels, which lack it (needs g++ and Python's headers)
 # make lock    requirements/*.txt anew, with the hash of every file
 # make audit   known vulnerabilities of the locked packages; needs pypi.org
 SHELL := /bin/bash
@@ -22,19 +23,26 @@ OUT ?= demo_out
 
 export ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
 
-.PHONY: demo test test-ros lock audit lint format bench clean
+.PHONY: demo test test-ros vision-msgs lock audit lint format bench clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/python -m seg_ros demo --model '$(MODEL)' --out '$(OUT)' \
 	  $(if $(BAG),--bag '$(BAG)') $(if $(TOPIC),--topic '$(TOPIC)') $(if $(RATE),--rate '$(RATE)')
 
+# Without a compiler the tests of vision_msgs are skipped.
 test: $(VENV)/.dev
+	-$(BIN)/python interfaces/vision_msgs/build.py
 	$(BIN)/pytest
 
 # Jazzy's wheels live in an environment of their own.
 test-ros: $(VENV)/.dev $(JAZZY_VENV)/.ros
+	-$(BIN)/python interfaces/vision_msgs/build.py
+	-$(JAZZY_VENV)/bin/python interfaces/vision_msgs/build.py
 	$(BIN)/pytest -m ros test/node
 	$(JAZZY_VENV)/bin/pytest -m ros test/node
+
+vision-msgs: $(VENV)/.runtime
+	$(BIN)/python interfaces/vision_msgs/build.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

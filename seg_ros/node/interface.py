@@ -80,7 +80,11 @@ CLASS_TOPICS = (
         'std_msgs/String',
         'latched JSON: `[{"id": 0, "name": "background", "color": [red, green, blue]}, ...]`',
     ),
-    Topic('label_info', 'vision_msgs/LabelInfo', 'latched; where vision_msgs is installed'),
+    Topic(
+        'label_info',
+        'vision_msgs/LabelInfo',
+        'latched; where vision_msgs is installed (for the wheels: `make vision-msgs`)',
+    ),
 )
 DIAGNOSTICS = Topic(
     '/diagnostics', 'diagnostic_msgs/DiagnosticArray', '1 Hz: times, counters, model, device'

@@ -9,7 +9,7 @@ from rclpy.time import Time
 from test.node.conftest import node_process, wait_for
 
 vision_msgs = pytest.importorskip(
-    'vision_msgs.msg', reason='vision_msgs comes with a ROS distribution; there is no wheel'
+    'vision_msgs.msg', reason='vision_msgs is missing: make vision-msgs'
 )
 
 pytestmark = pytest.mark.ros
