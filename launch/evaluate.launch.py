@@ -27,10 +27,10 @@ from launch_ros.actions import Node
 from seg_ros.bags import COMPRESSED_IMAGE_TYPE, Bag
 from seg_ros.evaluation.frames import only_image_topic
 from seg_ros.node.config import COMPRESSED, RAW
-from seg_ros.node.runtime import ALLOCATOR_ENVIRONMENT
-from seg_ros.share import share_file
+from seg_ros.node.runtime import ALLOCATOR_ENVIRONMENT, large_image_environment
 
 CLOCK_HZ = '100'
+DISCOVERY_S = '4'  # participants announce themselves every three seconds
 START_WITHIN_S = 60.0
 
 # name, default (None: must be given), meaning
@@ -130,18 +130,22 @@ def _player(given: dict[str, str], topics: list[str]) -> ExecuteProcess:
     options = ['--rate', given['rate']]
     options += ['--loop'] if given['loop'] == 'true' else []
     options += ['--clock', CLOCK_HZ] if given['clock'] == 'true' else []
+    options += ['--topics', *topics]
     if _has_rosbag2():
-        command = ['ros2', 'bag', 'play', given['bag'], '--start-offset', given['start']]
-        environment = {'FASTRTPS_DEFAULT_PROFILES_FILE': str(share_file('config/fastdds.xml'))}
+        # It refuses an offset of 0 and cannot wait for subscribers.
+        offset = ['--start-offset', given['start']] if float(given['start']) > 0 else []
+        fixed = ['--delay', DISCOVERY_S, '--disable-keyboard-controls']
         return ExecuteProcess(
-            cmd=[*command, *options, '--topics', *topics],
-            additional_env=environment,
+            cmd=['ros2', 'bag', 'play', given['bag'], *offset, *fixed, *options],
+            additional_env=large_image_environment(),
             output='screen',
         )
+    # The node under test and the evaluator take the images, the evaluator alone the labels.
+    waiting = ['--subscribers', '2', '1', '--wait', str(START_WITHIN_S / 2)]
     return Node(
         package='seg_ros',
         executable='bag_player',
-        arguments=[given['bag'], '--start', given['start'], *options, '--topics', *topics],
+        arguments=[given['bag'], '--start', given['start'], *options, *waiting],
         output='screen',
     )
 

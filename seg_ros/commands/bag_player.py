@@ -24,11 +24,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--best-effort', action='store_true', help='offer best effort only')
     parser.add_argument(
+        '--subscribers',
+        type=int,
+        nargs='+',
+        default=(1,),
+        metavar='N',
+        help='how many to wait for: one number, or one for each of --topics (default: 1)',
+    )
+    parser.add_argument(
         '--wait',
         type=float,
         default=5.0,
         metavar='S',
-        help='how long to wait for subscribers of every topic at most (default: 5)',
+        help='how long to wait for subscribers at most (default: 5)',
     )
 
 
@@ -48,7 +56,10 @@ def run(args: argparse.Namespace) -> int:
         player = BagPlayer(
             node, args.bag, args.topics, reliable=not args.best_effort, clock_hz=args.clock
         )
-        player.wait_for_subscribers(args.wait, stop)
+        if not player.wait_for_subscribers(args.wait, stop, args.subscribers):
+            node.get_logger().warning(
+                f'not all subscribers came within {args.wait:g} s; they miss what is played'
+            )
         while True:
             count = player.play(rate=args.rate, start_s=args.start, stop=stop)
             node.get_logger().info(f'{count} messages played')

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import math
+import operator
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -14,7 +16,7 @@ from rosgraph_msgs.msg import Clock
 from seg_ros.bags import Bag, BagMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from rclpy.node import Node
@@ -72,8 +74,7 @@ class BagPlayer:
     ) -> None:
         if clock_hz < 0:
             raise ValueError(f'clock_hz is {clock_hz}; give 0 or more')
-        self._path = path
-        self._clock_hz = clock_hz
+        self._path, self._clock_hz = path, clock_hz
         self.publishers: dict[str, Any] = {}
         with Bag(path) as bag:
             names = list(topics)
@@ -130,19 +131,40 @@ class BagPlayer:
                 count += 1
         return count
 
-    def wait_for_subscribers(self, timeout_s: float, stop: threading.Event) -> None:
-        """Wait until every topic has a subscriber and no more come: what goes out before is lost.
+    def wait_for_subscribers(
+        self, timeout_s: float, stop: threading.Event, expected: Sequence[int] = (1,)
+    ) -> bool:
+        """Wait until every topic has its subscribers and no more come.
 
-        A publisher sees a subscriber a little before it is seen by it, hence the time to settle.
+        What goes out before is lost to them. Processes find each other one by one, and on a busy
+        machine seconds apart: where several listen, say how many.
+
+        Args:
+            timeout_s: How long at most.
+            stop: Ends the waiting early when set.
+            expected: How many there must be at least, topic by topic; one number is for all.
+
+        Returns:
+            Whether they came.
+
+        Raises:
+            ValueError: If ``expected`` does not fit the topics.
         """
-        deadline = time.monotonic() + timeout_s
-        counts, since = [0], time.monotonic()
-        while time.monotonic() < deadline and not stop.wait(_POLL_S):
+        counts = tuple(expected) * (len(self.publishers) if len(expected) == 1 else 1)
+        if len(counts) != len(self.publishers):
+            raise ValueError(
+                f'{len(counts)} numbers of subscribers for {len(self.publishers)} topics; give '
+                'one for all, or one for each'
+            )
+        deadline, settled_s, seen = time.monotonic() + timeout_s, math.inf, [-1]
+        while time.monotonic() < min(deadline, settled_s) and not stop.wait(_POLL_S):
             found = [each.get_subscription_count() for each in self.publishers.values()]
-            if found != counts:
-                counts, since = found, time.monotonic()
-            elif all(found) and time.monotonic() - since > _SETTLE_S:
-                break
+            if found != seen:
+                seen = found
+                is_complete = all(map(operator.ge, found, counts))
+                # A publisher sees a subscriber a little before it is seen by it.
+                settled_s = time.monotonic() + _SETTLE_S if is_complete else math.inf
+        return settled_s < math.inf
 
     def wait_for_delivery(self, stop: threading.Event, timeout_s: float = 2.0) -> None:
         """Wait until reliable subscribers have acknowledged everything."""

@@ -34,14 +34,20 @@ ALLOCATOR_ENVIRONMENT = {
 }
 
 
-def use_large_image_profile() -> None:
-    """Give Fast DDS a shared-memory segment that holds images, unless the user chose a profile.
+def large_image_environment() -> dict[str, str]:
+    """Variable that gives Fast DDS a shared-memory segment that holds images.
 
-    Other middleware ignores the variable. It is read when the first node of the process is made.
+    Nothing where the user chose a profile. Other middleware ignores the variable.
     """
-    if not any(name in os.environ for name in _PROFILE_VARIABLES):
-        is_kilted = hasattr(rclpy, 'InitContextManager')  # came with it
-        os.environ[_PROFILE_VARIABLES[is_kilted]] = str(share_file('config/fastdds.xml'))
+    if any(name in os.environ for name in _PROFILE_VARIABLES):
+        return {}
+    is_kilted = hasattr(rclpy, 'InitContextManager')  # came with it
+    return {_PROFILE_VARIABLES[is_kilted]: str(share_file('config/fastdds.xml'))}
+
+
+def use_large_image_profile() -> None:
+    """Set the variable for this process; it is read when its first node is made."""
+    os.environ.update(large_image_environment())
 
 
 def stop_on_signals() -> threading.Event:

@@ -53,6 +53,19 @@ def test_messages_arrive_as_they_were_recorded_at_the_wanted_rate(bag, robot):
     assert spans == pytest.approx(1.4, abs=0.3)
 
 
+def test_playing_waits_for_as_many_subscribers_as_it_is_told(bag, robot):
+    first = Listener(robot)
+    arguments = ['--subscribers', 2, '--wait', 30, '--topics', IMAGE_TOPIC]
+    with process('bag_player', bag, *arguments) as player:
+        wait_for(lambda: robot.node.count_publishers(IMAGE_TOPIC), what='the player')
+        time.sleep(1.5)  # three times what it waits for further subscribers
+        assert not first.images
+        second = Listener(robot)
+        assert player.wait(timeout=30) == 0
+    for listener in (first, second):
+        wait_for(lambda each=listener: len(each.images) == 8, what='every image')
+
+
 def test_start_leaves_out_the_beginning_and_the_clock_runs_on(bag, robot):
     listener = Listener(robot)
     arguments = ['--start', 0.35, '--clock', 100, '--topics', IMAGE_TOPIC]
@@ -81,6 +94,7 @@ def test_loop_plays_again_until_a_signal(bag, robot):
         (['--topics', '/wrong'], f"'/wrong' is not in it.*{LABEL_TOPIC}"),
         (['--rate', '0'], 'rate is 0.0'),
         (['--start', '-1'], 'start is -1.0'),
+        (['--topics', IMAGE_TOPIC, '--subscribers', '2', '1'], '2 numbers .* for 1 topics'),
     ],
 )
 def test_bad_input_is_one_clear_line(bag, arguments, message):
