@@ -98,7 +98,7 @@ audit: $(LOCK_VENV)/.tools
 
 # torch and torchvision from the same index: a lone CPU torch breaks torchvision.
 $(VENV)/.dev: setup.py constraints.txt | $(BIN)/python
-	$(PIP) install -q -c constraints.txt -e '.[runtime,ros,train,test]'
+	$(PIP) install -q -c constraints.txt -e '.[runtime,ros,train,quantize,test]'
 	touch $@ $(VENV)/.runtime
 
 $(VENV)/.bench: $(VENV)/.dev

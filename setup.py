@@ -51,6 +51,7 @@ TRAIN = [
     'matplotlib>=3.8',
     'mujoco>=3.2',
 ]
+QUANTIZE = ['nncf>=3.4,<4', 'onnx>=1.16']
 TEST = [
     'onnx>=1.16',
     'pytest>=8',
@@ -90,6 +91,7 @@ setup(
         'ros': KILTED,
         'ros-jazzy': JAZZY,
         'train': [*RUNTIME, *TRAIN],
+        'quantize': QUANTIZE,
         'test': TEST,
         'bench': BENCH,
     },

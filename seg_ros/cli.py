@@ -26,6 +26,7 @@ COMMANDS: dict[str, str] = {
     'nets': 'print what the nets cost: parameters, GMAC, time per frame in every backend',
     'interface': 'print the topics, services and parameters of a node',
     'find-lr': 'find a good learning rate for a recipe',
+    'quantize': 'add an int8 variant to a model, with its measured loss',
     'render': 'render labelled RoboCup scenes into a folder or a bag',
     'predict': 'segment images, a video or a bag into label and overlay files',
     'segmentation_node': 'run the ROS 2 node',

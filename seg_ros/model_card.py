@@ -14,6 +14,7 @@ needs a second preprocessing:
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -283,7 +284,10 @@ def save_model_card(card: ModelCard, folder: Path) -> None:
     if not card.variants:
         del raw['variants']
     text = yaml.safe_dump(raw, sort_keys=False, allow_unicode=True, default_flow_style=None)
-    (folder / CARD_FILE).write_text(text, encoding='utf-8')
+    # In one step: a reader finds the old card or the new one, never half of it.
+    unfinished = folder / f'.{CARD_FILE}.{os.getpid()}'
+    unfinished.write_text(text, encoding='utf-8')
+    unfinished.replace(folder / CARD_FILE)
 
 
 class _CardLoader(yaml.SafeLoader):

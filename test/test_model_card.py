@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import yaml
 
 from seg_ros.model_card import (
     CARD_FILE,
     GRAPH_FILE,
+    INT8_GRAPH_FILE,
     ClassInfo,
     InputSpec,
+    Variant,
     load_model_card,
     save_model_card,
 )
@@ -124,3 +128,44 @@ def test_values_are_checked_where_they_are_made():
         ClassInfo(-1, 'x', (0, 0, 0))
     with pytest.raises(ValueError, match='height_px is 8'):
         InputSpec(height_px=8, width_px=64)
+
+
+def test_variants_are_read_back_and_checked(folder):
+    card = load_model_card(folder)
+    (folder / INT8_GRAPH_FILE).write_bytes(b'graph')
+    variant = Variant(INT8_GRAPH_FILE, 'mean_iou', 0.78, 0.8, 'val', 'train')
+    card = dataclasses.replace(
+        card, files={**card.files, INT8_GRAPH_FILE: ''}, variants={'int8': variant}
+    )
+    save_model_card(card, folder)
+    card = load_model_card(folder)
+    assert card.variants == {'int8': variant}
+    assert variant.loss_points == pytest.approx(2.0)
+    assert card.graph('int8') == folder / INT8_GRAPH_FILE
+    assert card.graph('fp32') == card.graph('bf16') == folder / GRAPH_FILE
+    assert {path.name for path in folder.iterdir()} == {CARD_FILE, GRAPH_FILE, INT8_GRAPH_FILE}
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'int4': {}}, 'wrong or missing field'),
+        ({'int8': {'file': 'other.onnx'}}, "'other.onnx': allowed is int8, with one of the files"),
+        ({'int8': {'metric': 'speed'}}, "metric 'speed'; allowed are mean_iou"),
+        ({'int8': {'score': 2}}, r'must lie in 0\.\.1'),
+        ({'int8': {'colour': 'red'}}, 'wrong or missing field'),
+    ],
+)
+def test_wrong_variants_are_refused(folder, change, message):
+    valid = {
+        'file': GRAPH_FILE,
+        'metric': 'mean_iou',
+        'score': 0.78,
+        'fp32_score': 0.8,
+        'measured_on': 'val',
+        'calibrated_on': 'train',
+    }
+    variants = {key: {**valid, **each} if each else {} for key, each in change.items()}
+    edit(folder, lambda raw: raw.update(variants=variants))
+    with pytest.raises(ValueError, match=message):
+        load_model_card(folder)
