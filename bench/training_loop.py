@@ -5,11 +5,18 @@ transforms per image, a DataLoader with worker processes, normalise, forward, cr
 resolution, backward, AdamW. Both loops have the same net, size, batch, augmentation (scale and
 crop, flip, colour jitter) and number of threads. They run in turns, so that other load on the
 machine hits both alike.
+
+    python -m bench.training_loop --data CAMVID --results DIR
+    python -m bench.training_loop --data CAMVID --results DIR --device cuda
+
+The second measures what this package has for a GPU: the data set as bytes on the device, bfloat16,
+with and without torch.compile, in batches of 32, beside the plain loop in the same arithmetic.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import tempfile
 import time
@@ -29,7 +36,7 @@ from seg_ros.datasets import build_dataset
 from seg_ros.nets import build_net
 from seg_ros.training.config import load_train_config
 from seg_ros.training.phases import Stage, build_loss
-from seg_ros.training.preparation import batches_of, prepare
+from seg_ros.training.preparation import batches_of, pick_device, prepare
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 VOID_STORED, VOID = 11, 255
@@ -81,7 +88,11 @@ class PlainLoop:
         self.loss = nn.CrossEntropyLoss(ignore_index=VOID)
         self.device = device
         self.loader = DataLoader(
-            PlainDataset(data, size), batch, shuffle=True, num_workers=2, drop_last=True
+            PlainDataset(data, size),
+            batch,
+            shuffle=True,
+            num_workers=os.cpu_count() or 2,
+            drop_last=True,
         )
         self.source = self._endless()
         self.waited = 0.0
@@ -96,8 +107,9 @@ class PlainLoop:
         image, labels = next(self.source)
         self.waited += time.perf_counter() - started
         image, labels = image.to(self.device), labels.to(self.device)
-        outputs = self.net(image, full_resolution=True)
-        loss = self.loss(outputs['logits'], labels)
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.device == 'cuda'):
+            outputs = self.net(image, full_resolution=True)
+            loss = self.loss(outputs['logits'].float(), labels)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -160,26 +172,38 @@ def main() -> None:
     parser.add_argument('--data', type=Path, required=True, help='folder of CamVid')
     parser.add_argument('--net', default='linknet')
     parser.add_argument('--size', default='360x480')
-    parser.add_argument('--batch', type=int, default=8)
+    parser.add_argument('--batch', type=int, default=0, help='0: 8 on a CPU, 32 on a GPU')
+    parser.add_argument('--device', choices=('auto', 'cpu', 'cuda'), default='auto')
     parser.add_argument('--rounds', type=int, default=0, help='0: five, or two with --quick')
-    parser.add_argument('--steps', type=int, default=4, help='per round and loop')
+    parser.add_argument(
+        '--steps', type=int, default=0, help='per round and loop; 0: 4 on a CPU, 50 on a GPU'
+    )
     parser.add_argument('settings', nargs='*', help='settings of the package')
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     record = Record('training_loop', args.quick)
     count = args.rounds or (2 if args.quick else 5)
     height, width = map(int, args.size.split('x'))
-    device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    assert len(build_dataset('camvid', args.data, 'train')) >= args.batch
-    loops = {
-        'plain': PlainLoop(args.data, args.net, (height, width), args.batch, device),
-        'seg_ros': PackageLoop(args.data, args.net, (height, width), args.batch, args.settings),
+    device = pick_device(args.device).type
+    batch = args.batch or (32 if device == 'cuda' else 8)
+    steps = args.steps or (50 if device == 'cuda' else 4)
+    assert len(build_dataset('camvid', args.data, 'train')) >= batch
+    kinds: dict[str, list[str]] = {'seg_ros': []}
+    if device == 'cuda':
+        resident = ['cache=device', 'precision=bfloat16']
+        kinds = {'seg_ros': resident, 'seg_ros compiled': [*resident, 'compile=true']}
+    size = (height, width)
+    loops: dict[str, PlainLoop | PackageLoop] = {
+        'plain': PlainLoop(args.data, args.net, size, batch, device)
     }
+    for name, extra in kinds.items():
+        settings = [f'device={device}', *extra, *args.settings]
+        loops[name] = PackageLoop(args.data, args.net, size, batch, settings)
     for loop in loops.values():
-        measure(loop, 2, args.batch)  # first steps allocate
+        measure(loop, 2, batch)  # first steps allocate and compile
     rounds: dict[str, list[dict[str, float]]] = {name: [] for name in loops}
     for number in range(count):
         for name, loop in loops.items():
-            rounds[name].append(measure(loop, args.steps, args.batch))
+            rounds[name].append(measure(loop, steps, batch))
         record.progress(f'round {number + 1} of {count}')
     result = {
         name: {
@@ -194,14 +218,14 @@ def main() -> None:
     ]
     for name, values in result.items():
         print(
-            f'{name:8s} {values["images_per_s"]:8.2f} img/s, '
+            f'{name:16s} {values["images_per_s"]:8.2f} img/s, '
             f'loader {100 * values["loader_share"]:.1f} % of the time'
         )
     print(f'seg_ros / plain: median {statistics.median(ratios):.2f}, worst {min(ratios):.2f}')
     facts = {
         'net': args.net,
         'size': args.size,
-        'batch': args.batch,
+        'batch': batch,
         'device': torch.cuda.get_device_name() if device == 'cuda' else 'CPU',
         'threads': torch.get_num_threads(),
         'rounds': rounds,

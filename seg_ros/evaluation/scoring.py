@@ -99,7 +99,7 @@ class Scoring:
         if unknown := _unknown_ids(truth_hw, self._truth_known):
             listed = ', '.join(map(str, unknown))
             return (
-                'truth with ids outside the classes (name those that mean void as void ids)',
+                'truth with ids outside the classes (those that mean void: --void-ids, void_ids)',
                 f'id {listed}',
             )
         return None
