@@ -17,6 +17,7 @@ import hashlib
 import os
 import re
 from dataclasses import asdict, dataclass, field
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ WEIGHTS_FILE = 'weights.safetensors'
 INT8_GRAPH_FILE = 'model_int8.onnx'
 SCHEMA = 1
 VOID_ID = 255
-MAX_CARD_BYTES = 1 << 20
+MAX_CARD_BYTES = 1 << 16  # the shipped ones have 2 kB; a megabyte of YAML takes 20 s to parse
 MAX_FILE_BYTES = 1 << 30
 VARIANT_METRICS = ('mean_iou', 'label_agreement')
 MAX_CLASSES = 255  # ids are uint8 and 255 is void
@@ -352,7 +353,8 @@ def _verify(folder: Path, name: str, digest: str) -> None:
     path = folder / name
     if Path(name).name != name or name in ('', '.', '..', CARD_FILE):
         raise ValueError(f'{folder}: file name {name!r} must be a plain name inside the folder')
-    if path.is_symlink() and path.resolve().parent != folder.resolve():
+    # Links are followed: colcon's --symlink-install links the card and every file beside it.
+    if path.resolve().parent != (folder / CARD_FILE).resolve().parent:
         raise ValueError(f'{path} is a link out of the model folder')
     if not path.is_file():
         raise FileNotFoundError(f'{path} is listed on the card and missing')
@@ -365,3 +367,20 @@ def _verify(folder: Path, name: str, digest: str) -> None:
             f'{path} does not match its card: sha256 is {actual}, the card says {digest}. '
             'The file is damaged or was exchanged; export the model again.'
         )
+    if path.suffix == '.onnx' and _has_external_data(path):
+        raise ValueError(
+            f'{path} keeps weights in a further file, for which the card does not vouch; '
+            'export the model again'
+        )
+
+
+def _has_external_data(path: Path) -> bool:
+    """Tell whether an ONNX graph names other files, without an ONNX parser.
+
+    Each tensor that lies elsewhere has an entry with the key ``location``; in protobuf that is
+    field 1 of 8 bytes.
+    """
+    if not path.stat().st_size:
+        return False
+    with path.open('rb') as stream, mmap(stream.fileno(), 0, access=ACCESS_READ) as data:
+        return data.find(b'\x0a\x08location') >= 0

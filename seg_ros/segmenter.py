@@ -159,6 +159,11 @@ class Segmenter:
         else:
             logits_nchw = self.backend.infer_batch(network_nhwc)
         inferred = time.perf_counter()
+        if logits_nchw.shape[1] != self.card.num_classes:
+            raise ValueError(
+                f'the graph of {self.card.name} gives {logits_nchw.shape[1]} classes, its card '
+                f'lists {self.card.num_classes}'
+            )
         results = []
         for logits_chw, size in zip(logits_nchw, sizes, strict=True):
             begun = time.perf_counter()
@@ -286,7 +291,7 @@ def load(
     device: str = AUTO,
     max_batch: int = 1,
 ) -> Segmenter:
-    """Load a model by name or path.
+    """Load a model by name or path, and run it once: what it gives must be what its card says.
 
     Args:
         model: As ``find_model`` takes it.
@@ -299,16 +304,23 @@ def load(
 
     Raises:
         FileNotFoundError: If there is no such model.
-        ValueError: If its card or files are wrong, or backend, device or precision are not
-            available.
+        ValueError: If its card or files are wrong, the graph is not what the card says, or
+            backend, device or precision are not available.
     """
     card = load_model_card(find_model(model))
-    engine = load_backend(
-        backend,
-        card,
-        precision=precision,
-        num_threads=num_threads,
-        device=device,
-        max_batch=max_batch,
-    )
-    return Segmenter(card, engine)
+    try:
+        engine = load_backend(
+            backend,
+            card,
+            precision=precision,
+            num_threads=num_threads,
+            device=device,
+            max_batch=max_batch,
+        )
+        segmenter = Segmenter(card, engine)
+        segmenter.warm_up()
+    except (ValueError, FileNotFoundError):
+        raise
+    except Exception as error:  # engines throw what they like
+        raise ValueError(f'model {card.name!r} does not run in {backend}: {error}') from error
+    return segmenter

@@ -58,7 +58,10 @@ class OnnxRuntimeBackend:
             LOG.warning('%s; onnxruntime runs on the CPU', problem)
             self.device = CPU
             self._start(card, precision, num_threads)
-        shape = self._session.get_outputs()[0].shape
+        # Of the card, not of the graph: where they differ the first run fails.
+        spec = card.input
+        rows, columns = (size // spec.logits_stride for size in (spec.height_px, spec.width_px))
+        shape = (1, card.num_classes, rows, columns)
         self._logits = np.empty(shape, np.float32)
         self._binding = self._session.io_binding()
         address = self._logits.ctypes.data

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def load_segmenter(config: NodeConfig) -> Segmenter:
-    """Load, verify and warm up the model of a config.
+    """Load the model of a config; it was verified and run once then.
 
     Raises:
         FileNotFoundError: If there is no such model.
@@ -43,7 +43,6 @@ def load_segmenter(config: NodeConfig) -> Segmenter:
         raise ValueError(
             f'require_device is {required!r}; {segmenter.backend.name} runs on {device!r}'
         )
-    segmenter.warm_up()
     release_free_memory()
     return segmenter
 
