@@ -18,6 +18,7 @@ from bench.contestant import LABEL_MASK, Contestant, seg_ros_node
 from bench.frames import FULL_HD, VGA
 from bench.model_folders import (
     NUM_CLASSES,
+    add_int8_variant,
     shipped_models,
     write_float_graph,
     write_random_model,
@@ -75,17 +76,13 @@ QUICK = Plan(rounds=2, slot_s=1.5, peak_s=1.0, overload_s=2.0)
 
 
 def contestants(scratch: Path) -> list[Contestant]:
-    """Our node and the nodes that it is compared with; ours with what the lead models are.
-
-    A net that no shipped model has is given random weights.
-    """
-    shipped = {card.net: card for card in reversed(shipped_models())}
-    mini_unet = shipped.get('mini_unet') or write_random_model(scratch / 'mini_unet', 'mini_unet')
-    linknet = shipped.get('linknet') or write_random_model(scratch / 'linknet', 'linknet')
+    """Our node and the nodes that it is compared with, all with nets of 640x480."""
+    mini_unet, mini_unet_precision = _model('mini_unet', scratch)
+    linknet, linknet_precision = _model('linknet', scratch)
     graph = write_float_graph(mini_unet, scratch / 'mini_unet.onnx')
     return [
-        _ours('mini_unet', 'seg_ros, mini-UNet', mini_unet),
-        _ours('linknet', 'seg_ros, LinkNet', linknet),
+        _ours('mini_unet', 'seg_ros, mini-UNet', mini_unet, mini_unet_precision),
+        _ours('linknet', 'seg_ros, LinkNet', linknet, linknet_precision),
         _naive('smp_unet', 'naive node, smp U-Net ResNet-18'),
         _naive('smp_linknet', 'naive node, smp Linknet ResNet-18'),
         _naive('linknet', 'naive node, the same LinkNet in torch eager', linknet.num_classes),
@@ -98,9 +95,22 @@ def contestants(scratch: Path) -> list[Contestant]:
     ]
 
 
-def _ours(name: str, title: str, card: ModelCard) -> Contestant:
-    names = [entry.name for entry in card.classes]
-    return seg_ros_node(f'seg_ros_{name}', title, str(card.folder), class_names=names)
+def _model(net: str, scratch: Path) -> tuple[ModelCard, str]:
+    """A shipped model of that net, as its users run it, or random weights in int8."""
+    for card in shipped_models():
+        if card.net == net and (card.input.height_px, card.input.width_px) == VGA:
+            return card, 'auto'
+    return add_int8_variant(write_random_model(scratch / net, net)), 'int8'
+
+
+def _ours(name: str, title: str, card: ModelCard, precision: str) -> Contestant:
+    return seg_ros_node(
+        f'seg_ros_{name}',
+        title,
+        str(card.folder),
+        class_names=[entry.name for entry in card.classes],
+        precision=precision,
+    )
 
 
 def _naive(net: str, title: str, num_classes: int = NUM_CLASSES) -> Contestant:

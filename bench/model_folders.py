@@ -9,11 +9,14 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.frames import VGA
+from bench.frames import VGA, read_frames
+from seg_ros.evaluation.frames import Frame
 from seg_ros.export import save_weights
+from seg_ros.image import CameraImage
 from seg_ros.model_card import (
     CARD_FILE,
     GRAPH_FILE,
@@ -27,12 +30,14 @@ from seg_ros.model_card import (
 from seg_ros.nets import build_net
 from seg_ros.nets.deployed import DeployedNet, load_net
 from seg_ros.nets.onnx_graph import write_graph
+from seg_ros.quantize import LABEL_AGREEMENT, Validation, quantize_model
 from seg_ros.share import share_file
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 NUM_CLASSES = 4  # as the shipped RoboCup models have
+_CALIBRATION, _VALIDATION = 8, 2  # images
 
 for _chatty in ('onnx_ir', 'onnxscript'):
     logging.getLogger(_chatty).setLevel(logging.ERROR)
@@ -66,6 +71,29 @@ def write_random_model(
     write_graph(load_net(load_model_card(folder)), size_hw, folder / GRAPH_FILE)
     save_model_card(replace(card, files={WEIGHTS_FILE: '', GRAPH_FILE: ''}), folder)
     return load_model_card(folder)
+
+
+def add_int8_variant(card: ModelCard) -> ModelCard:
+    """Quantise a model with random weights, calibrated on the bag that ships here.
+
+    What it costs in labels is measured and means nothing for random weights, hence any loss is
+    allowed, and the variant has to be asked for with ``precision: int8``.
+    """
+    size_hw = (card.input.height_px, card.input.width_px)
+    images = [np.ascontiguousarray(each[..., ::-1]) for each in read_frames(size_hw, _CALIBRATION)]
+    frames = [
+        Frame(f'frame_{number}', CameraImage(pixels, 'rgb'), None, float(number))
+        for number, pixels in enumerate(images[:_VALIDATION])
+    ]
+    quantize_model(
+        card,
+        images,
+        Validation(frames, LABEL_AGREEMENT, 'rendered frames'),
+        calibrated_on='rendered frames',
+        allowed_loss_points=100.0,
+    )
+    assert card.folder is not None
+    return load_model_card(card.folder)
 
 
 class _FloatIn(nn.Module):

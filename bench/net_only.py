@@ -21,7 +21,7 @@ import openvino as ov
 
 from bench.floor import Peak
 from bench.frames import read_frames
-from bench.model_folders import shipped_models, write_random_model
+from bench.model_folders import add_int8_variant, shipped_models, write_random_model
 from bench.record import Record, add_common_arguments
 from seg_ros.backends import Backend, load_backend
 from seg_ros.model_card import ModelCard
@@ -141,13 +141,15 @@ def profile(card: ModelCard, precision: str, threads: int, frames: int = 10) -> 
     return dict(sorted(medians.items(), key=lambda item: -item[1])[:8])
 
 
-def models(scratch: Path, nets: tuple[str, ...]) -> list[ModelCard]:
-    """The shipped models, and nets with random weights where no model has one."""
+def models(scratch: Path, nets: tuple[str, ...], record: Record) -> list[ModelCard]:
+    """The shipped models as they are, and nets with random weights where no model has one."""
     cards = shipped_models()
     there = {card.net for card in cards}
-    return cards + [
-        write_random_model(scratch / f'{net}_random', net) for net in nets if net not in there
-    ]
+    for net in nets:
+        if net not in there:
+            cards.append(add_int8_variant(write_random_model(scratch / f'{net}_random', net)))
+            record.progress(f'{net}: random weights, fp32 and int8')
+    return cards
 
 
 def main() -> None:
@@ -163,8 +165,7 @@ def main() -> None:
     all_threads = len(os.sched_getaffinity(0))
     results: dict[str, Any] = {'rounds': rounds, 'threads': {}}
     with tempfile.TemporaryDirectory() as scratch:
-        cards = models(Path(scratch), chosen)
-        record.progress(f'{len(cards)} models are written')
+        cards = models(Path(scratch), chosen, record)
         for threads in sorted({1, all_threads}, reverse=True):
             peaks, missing = {}, {}
             for precision in PEAKS:

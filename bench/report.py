@@ -182,19 +182,29 @@ def _engine_cell(row: dict[str, float] | None) -> str:
 
 def scaling_section(result: dict[str, Any]) -> str:
     """Cameras, sizes, classes."""
+    base, *_ = result['cases']
     rows = [
         [
-            f'{row["group"]}: {row["case"]}',
+            row['case'],
             f'{row["p50_ms"]:.1f}',
             f'{row["p95_ms"]:.1f}',
+            f'{times_faster(base, row):.2f}',
             f'{row["peak_hz"]:.1f}',
             f'{row["cpu_ms_per_frame"]:.1f}',
             f'{row["rss_mb"]:.0f}',
         ]
         for row in result['cases']
     ]
-    heads = ['case', 'p50 ms', 'p95 ms', 'peak Hz, all cameras', 'CPU ms/frame', 'RSS MB']
-    return '\n\n'.join(['## Scaling (mini-UNet)', conditions(result), table(heads, rows)])
+    heads = ['case', 'p50 ms', 'p95 ms', 'p50 / base', 'peak Hz, all cameras', 'CPU ms/frame']
+    heads.append('RSS MB')
+    return '\n\n'.join(
+        [
+            f'## Scaling (`{result["net"]}`)',
+            conditions(result),
+            'Base: one camera of 640x480, a net of 640x480 with four classes, random weights.',
+            table(heads, rows),
+        ]
+    )
 
 
 def startup_section(result: dict[str, Any]) -> str:
