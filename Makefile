@@ -5,6 +5,9 @@
 #              QUICK=1 for a short look, CAMVID=path for the training loop as well
 # make test-ros   the ROS tests on the wheels of Kilted and of Jazzy
 # make vision-msgs   vision_msgs for the wheels, which lack it (needs g++ and Python's headers)
+# make test-ros-repeat   the ROS tests REPEAT=20 times in random order
+# make fuzz    20,000 bad frames, bags and models; bench/results/fuzz.json
+# make soak    SOAK_MINUTES=30 of load with faults, 50 killed trainings; bench/results/soak.json
 # make lock    requirements/*.txt anew, with the hash of every file
 # make audit   known vulnerabilities of the locked packages; needs pypi.org
 SHELL := /bin/bash
@@ -20,10 +23,13 @@ TOPIC ?=
 MODEL ?= robocup_mini_unet
 RATE ?=
 OUT ?= demo_out
+REPEAT ?= 20
+FUZZ_CASES ?= 20000
+SOAK_MINUTES ?= 30
 
 export ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
 
-.PHONY: demo test test-ros vision-msgs lock audit lint format bench clean
+.PHONY: demo test test-ros test-ros-repeat fuzz soak vision-msgs lock audit lint format bench clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/python -m seg_ros demo --model '$(MODEL)' --out '$(OUT)' \
@@ -43,6 +49,17 @@ test-ros: $(VENV)/.dev $(JAZZY_VENV)/.ros
 
 vision-msgs: $(VENV)/.runtime
 	$(BIN)/python interfaces/vision_msgs/build.py
+
+# Every round in another order and, as it is another process, in another ROS domain.
+test-ros-repeat: $(VENV)/.dev
+	for round in $$(seq $(REPEAT)); do \
+	  $(BIN)/pytest -q -m ros test/node test/robustness || exit 1; done
+
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m test.robustness.fuzz --cases $(FUZZ_CASES)
+
+soak: $(VENV)/.dev
+	$(BIN)/python -m test.robustness.soak --minutes $(SOAK_MINUTES) --model '$(MODEL)'
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

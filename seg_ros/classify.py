@@ -12,6 +12,8 @@ class Classifier:
     The logits are interpolated, never the ids. Planes are taken one by one through buffers that
     are kept: for four classes at 640x480 that is eight times faster than new arrays and masked
     copies, and faster than the same operations in OpenVINO's graph (``docs/performance.md``).
+    What involves a number is numpy's: OpenCV takes it for an array of 4x1 and an image of that
+    size for a number.
 
     Args:
         size_hw: Rows and columns of the image.
@@ -47,9 +49,9 @@ class Classifier:
         for channel in range(len(logits_chw)):
             below = cv2.subtract(self._at_size(logits_chw[channel]), best, dst=self._plane)
             if self._sharpness != 1:
-                cv2.multiply(below, self._sharpness, dst=below)
+                np.multiply(below, self._sharpness, out=below)
             cv2.add(total, cv2.exp(below, dst=below), dst=total)
-        return labels, cv2.convertScaleAbs(cv2.divide(1.0, total, dst=total), alpha=255)
+        return labels, cv2.convertScaleAbs(np.divide(1.0, total, out=total), alpha=255)
 
     def _labels_and_best(self, logits_chw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         labels = np.zeros(self._size_hw, np.uint8)
@@ -58,7 +60,7 @@ class Classifier:
             plane = self._at_size(logits_chw[channel])
             # The channel where it wins, else 0; channels rise, so that the last winner is largest.
             wins = cv2.compare(plane, best, cv2.CMP_GT, dst=self._wins)
-            cv2.max(labels, cv2.min(wins, channel, dst=wins), dst=labels)
+            cv2.max(labels, np.minimum(wins, channel, out=wins), dst=labels)
             best = cv2.max(best, plane, dst=self._best)
         return labels, best
 

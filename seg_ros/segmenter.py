@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from dataclasses import dataclass
@@ -227,8 +226,8 @@ class Segmenter:
         if self._id_of_channel is not None:
             labels = cv2.LUT(labels, self._id_of_channel)
         if confidence is not None and min_confidence > 0:
-            void = cv2.compare(confidence, math.ceil(min_confidence * 255), cv2.CMP_LT)
-            cv2.bitwise_or(labels, void, dst=labels)  # void is all bits
+            # Void is all bits: 255 = -1. OpenCV cannot compare an image of 1x1 with a number.
+            labels |= np.negative((confidence < min_confidence * 255).view(np.uint8))
         return labels, confidence if with_confidence else None
 
 

@@ -124,7 +124,7 @@ class Outputs:
         if 'confidence' in wanted and result.confidence is not None:
             self._send('confidence', messages.to_image(result.confidence, 'mono8', header))
         for name in wanted & scheme.masks.keys():
-            mask = cv2.compare(labels, float(scheme.masks[name]), cv2.CMP_EQ)
+            mask = np.negative((labels == scheme.masks[name]).view(np.uint8))  # 255 = -1
             self._send(name, messages.to_image(mask, 'mono8', header))
         if 'camera_info' in wanted and result.camera_info is not None:
             height, width = labels.shape

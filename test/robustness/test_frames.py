@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from seg_ros import segmenter
@@ -25,6 +26,16 @@ def test_lying_messages_are_refused_and_the_others_keep_their_size(net):
     for tally in tallies[:2]:
         assert tally.served >= 10, table(tallies)
         assert tally.rejected.total() >= 10, table(tallies)
+
+
+@pytest.mark.parametrize('size', [(1, 1), (4, 1), (1, 4), (1, 3), (3, 1), (2, 2), (1, 500)])
+def test_images_of_a_few_pixels_give_as_many_labels(net, size):
+    red = np.zeros((*size, 3), np.uint8)
+    red[..., 0] = 255
+    result = net.segment(red, 'rgb', min_confidence=0.1)
+    np.testing.assert_array_equal(result.labels, np.zeros(size))
+    assert result.confidence.shape == size
+    assert result.confidence.min() > 250
 
 
 def test_bad_messages_of_a_bag_are_listed_and_the_others_read(tmp_path):
