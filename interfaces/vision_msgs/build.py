@@ -28,10 +28,12 @@ DEPENDENCIES = ('builtin_interfaces', 'std_msgs', 'geometry_msgs')
 PARTS = {
     'rosidl_generator_c': 'msg/detail/*[!c].c',
     'rosidl_typesupport_fastrtps_c': 'msg/detail/*__type_support_c.cpp',
+    'rosidl_typesupport_introspection_c': '../introspection/vision_msgs/msg/detail/*.c',
     'rosidl_typesupport_c': 'msg/*__type_support.cpp',
     'rosidl_generator_py': 'msg/_*_s.c',
 }
-RUNTIME = ('rosidl_runtime_c', 'rosidl_typesupport_c', 'rosidl_typesupport_fastrtps_c',
+RUNTIME = ('rosidl_runtime_c', 'rosidl_typesupport_c', 'rosidl_typesupport_introspection_c',
+           'rosidl_typesupport_fastrtps_c',
            'rosidl_typesupport_fastrtps_cpp', 'fastcdr', 'rmw', 'rcutils')  # fmt: skip
 
 
@@ -70,20 +72,24 @@ def generate(package: Path) -> None:
     from rosidl_generator_py.cli import GeneratePython
     from rosidl_typesupport_c.cli import GenerateCTypesupport
     from rosidl_typesupport_fastrtps_c.cli import GenerateFastRTPSCTypesupport
+    from rosidl_typesupport_introspection_c.cli import GenerateIntrospectionCTypesupport
 
     names = sorted(path.stem for path in (SOURCES / 'msg').glob('*.msg'))
     for name in names:
         convert_msg_to_idl(SOURCES, PACKAGE, Path('msg') / f'{name}.msg', package / 'msg')
     interfaces = [f'{package}:msg/{name}.idl' for name in names]
-    fast = 'rosidl_typesupport_fastrtps_c'
+    kinds = ['rosidl_typesupport_fastrtps_c', 'rosidl_typesupport_introspection_c']
+    # Two of the generators name their files alike.
+    apart = package.parent / 'introspection' / PACKAGE
     generators = (
-        GenerateC('c'),
-        GenerateCTypesupport('typesupport_c', typesupport_implementations=[fast]),
-        GenerateFastRTPSCTypesupport('typesupport_fastrtps_c'),
-        GeneratePython('py', typesupport_implementations=['rosidl_typesupport_c']),
+        (GenerateC('c'), package),
+        (GenerateCTypesupport('typesupport_c', typesupport_implementations=kinds), package),
+        (GenerateFastRTPSCTypesupport('typesupport_fastrtps_c'), package),
+        (GenerateIntrospectionCTypesupport('typesupport_introspection_c'), apart),
+        (GeneratePython('py', typesupport_implementations=['rosidl_typesupport_c']), package),
     )
-    for generator in generators:
-        generator.generate(PACKAGE, interfaces, [str(PREFIX / 'share')], package)
+    for generator, output in generators:
+        generator.generate(PACKAGE, interfaces, [str(PREFIX / 'share')], output)
 
 
 def compile_libraries(package: Path) -> list[Path]:
@@ -106,7 +112,13 @@ def link(package: Path, sources: list[Path], name: str, libraries: list[str]) ->
     """Compile sources into one shared library beside them."""
     assert sources, name
     include = PREFIX / 'include'
-    folders = [package.parent, sysconfig.get_paths()['include'], numpy_include(), include]
+    folders = [
+        package.parent,
+        package.parent / 'introspection',
+        sysconfig.get_paths()['include'],
+        numpy_include(),
+        include,
+    ]
     folders += [path for path in include.iterdir() if path.is_dir()]
     compiler = ['gcc'] if sources[0].suffix == '.c' else ['g++', '-std=c++17']
     command = [*compiler, '-shared', '-fPIC', '-O1', '-w', f'-Wl,-soname,{name}']

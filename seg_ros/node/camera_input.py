@@ -17,6 +17,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from seg_ros.node.config import COMPRESSED, NodeConfig, camera_info_topic
+from seg_ros.node.publisher import WEAKER_STRONGER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,11 +118,13 @@ class CameraInput:
 
     def _on_incompatible_qos(self, event: Any) -> None:
         self._graph_changed.trigger()
-        policy = qos_policy_name_from_kind(event.last_policy_kind)
-        if self._auto and 'RELIABILITY' in policy:
+        policy = qos_policy_name_from_kind(event.last_policy_kind).lower()
+        if self._auto and policy == 'reliability':
             return  # cured by the change of reliability that was just triggered
+        offered, asked = WEAKER_STRONGER.get(policy, ('another', 'one'))
         self._node.get_logger().error(
-            f'{self._topic}: a publisher offers another {policy} than is asked for; none of its '
-            f'frames arrives. Set the parameter qos_overrides.{self._topic}.subscription.'
-            f'{policy.lower()} to what it offers (ros2 topic info -v {self._topic}).'
+            f'{self._topic}: {policy} {asked} is asked for and a publisher offers {offered}; none '
+            f'of its frames arrives. Let it offer {asked}, or set the parameter '
+            f'qos_overrides.{self._topic}.subscription.{policy} to {offered}'
+            + (' (input_reliability: auto does so).' if policy == 'reliability' else '.')
         )

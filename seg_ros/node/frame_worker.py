@@ -222,7 +222,9 @@ def _segment(prepared: list[_Prepared], serving: Serving) -> list[Segmentation]:
 
 
 def _batching(serving: Serving) -> tuple[int, float]:
-    """Frames that are taken together at most, and how long the first one waits (s)."""
-    if not serving.config.batch_timeout_ms:
-        return 1, 0.0
-    return len(serving.config.image_topics), serving.config.batch_timeout_ms / 1e3
+    """Frames that are taken together at most, and how long the first one waits (s).
+
+    Waiting is for nothing where the engine takes one image at a time.
+    """
+    limit = serving.segmenter.backend.max_batch
+    return limit, serving.config.batch_timeout_ms / 1e3 if limit > 1 else 0.0

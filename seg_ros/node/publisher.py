@@ -31,6 +31,12 @@ LATCHED = QoSProfile(
     depth=1,
 )
 
+# Policy -> the value that does not serve who asks for the other one; no other pair collides.
+WEAKER_STRONGER = {
+    'reliability': ('best_effort', 'reliable'),
+    'durability': ('volatile', 'transient_local'),
+}
+
 
 def create_publisher(node: Node, kind: type, topic: str, qos: QoSProfile = NEWEST) -> Publisher:
     """Create a publisher whose QoS can be overridden by ``qos_overrides`` parameters."""
@@ -38,12 +44,11 @@ def create_publisher(node: Node, kind: type, topic: str, qos: QoSProfile = NEWES
 
     def on_incompatible_qos(event: Any) -> None:
         policy = qos_policy_name_from_kind(event.last_policy_kind).lower()
-        offered = getattr(qos, policy, None)
+        offered, asked = WEAKER_STRONGER.get(policy, ('another', 'one'))
         node.get_logger().error(
-            f'{resolved}: a subscriber asks for another {policy} than '
-            f'{getattr(offered, "name", offered)}, which is offered; it gets nothing. Set '
-            f'qos_overrides.{resolved}.publisher.{policy} or let it ask for less '
-            f'(ros2 topic info -v {resolved}).'
+            f'{resolved}: {policy} is offered {offered} and a subscriber asks for {asked}; it '
+            f'gets nothing. Let it ask for {offered}, or set the parameter '
+            f'qos_overrides.{resolved}.publisher.{policy} to {asked}.'
         )
 
     return node.create_publisher(

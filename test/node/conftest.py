@@ -19,6 +19,7 @@ rclpy = pytest.importorskip('rclpy', reason='rclpy is not installed')
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
 from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
 from rcl_interfaces.srv import SetParametersAtomically  # noqa: E402
+from rclpy.duration import Duration  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from rclpy.qos import (  # noqa: E402
@@ -165,6 +166,12 @@ def image_message(rgb, header, encoding='rgb8', padding=0):
     message.step = width * 3 + padding
     message.data = np.ascontiguousarray(np.hstack([rows, rubbish])).tobytes()
     return message
+
+
+def header_now(node, age_s=0.0):
+    """A header that was stamped ``age_s`` ago by the node's clock."""
+    stamp = node.get_clock().now() - Duration(nanoseconds=int(age_s * 1e9))
+    return Header(frame_id='camera_optical', stamp=stamp.to_msg())
 
 
 def labels_of(message):
