@@ -26,7 +26,8 @@ class RateLimit:
             return False
         # Counted from when it was due, so that 30 Hz thin out to 20 and not to 15.
         period_s = 1 / max_rate_hz
-        self._due_s = max(self._due_s, now_s - period_s) + period_s
+        is_late = now_s - self._due_s >= period_s
+        self._due_s = (now_s if is_late else self._due_s) + period_s
         return True
 
 
