@@ -19,10 +19,16 @@ NODES = ('segmentation', 'evaluation')
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--node', choices=NODES, default=NODES[0], help='which node')
     parser.add_argument('--write', type=Path, metavar='FILE', help='bring its blocks up to date')
+    parser.add_argument('--policy', action='store_true', help='print the SROS2 policy instead')
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the tables, or write them where they belong."""
+    if args.policy:
+        from seg_ros.node.security_policy import sros2_policy
+
+        print(sros2_policy(), end='')
+        return 0
     found = tables(args.node)
     if args.write is None:
         print('\n\n'.join(found.values()))
