@@ -119,7 +119,7 @@ $(VENV)/.dev: setup.py constraints.txt | $(BIN)/python
 	touch $@ $(VENV)/.runtime
 
 $(VENV)/.bench: $(VENV)/.dev
-	$(PIP) install -q -c constraints.txt -e '.[runtime,ros,train,test,bench]'
+	$(PIP) install -q -c constraints.txt -e '.[bench]'
 	touch $@
 
 $(JAZZY_VENV)/.ros: setup.py constraints.txt | $(JAZZY_VENV)/bin/python

@@ -250,6 +250,7 @@ def main() -> None:
     record = Record('end_to_end', args.quick)
     with tempfile.TemporaryDirectory() as scratch, Rig() as rig:
         nodes = contestants(Path(scratch))
+        record.progress('the models are written')
         if args.only:
             nodes = [node for node in nodes if node.name in args.only]
         for node in nodes:

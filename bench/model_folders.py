@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 NUM_CLASSES = 4  # as the shipped RoboCup models have
 _CALIBRATION, _VALIDATION = 8, 2  # images
 
-for _chatty in ('onnx_ir', 'onnxscript'):
+for _chatty in ('nncf', 'onnx_ir', 'onnxscript'):
     logging.getLogger(_chatty).setLevel(logging.ERROR)
 
 
