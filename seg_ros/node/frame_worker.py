@@ -11,6 +11,7 @@ from seg_ros.image import CameraImage, decode_compressed_image, decode_image
 from seg_ros.node.config import COMPRESSED
 from seg_ros.node.freshness import stamp_age_s
 from seg_ros.node.outputs import Outputs, Result
+from seg_ros.node.rejection_log import RejectionLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -75,6 +76,7 @@ class FrameWorker:
         self._status = status
         self._outputs = outputs
         self._on_adopted = on_adopted
+        self.rejections = RejectionLog(node.get_logger().warning)
         self._next: Serving | None = None
         self._thread: threading.Thread | None = None
         self.enabled = True
@@ -143,7 +145,7 @@ class FrameWorker:
         except Exception as error:  # whatever an engine throws, the next frame is served
             text = f'frame of {topic} failed: {type(error).__name__}: {error}'
         self._mailbox.rejected()
-        self._node.get_logger().warning(text, throttle_duration_sec=_LOG_PERIOD_S)
+        self.rejections.add(text)
         return None
 
     def _prepare(self, topic: str, frame: Frame, serving: Serving) -> _Prepared | None:

@@ -77,6 +77,7 @@ class SegmentationNode(LifecycleNode):
             callback_group=MutuallyExclusiveCallbackGroup(),
         )
         create_steady_timer(self, _RECONSIDER_PERIOD_S, self._reconsider_inputs)
+        create_steady_timer(self, _RECONSIDER_PERIOD_S, self._worker.rejections.flush)
         if self.config.autostart and self.trigger_configure() == _SUCCESS:
             self.trigger_activate()
 

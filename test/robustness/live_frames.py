@@ -140,8 +140,15 @@ def _check_counters(tally: Tally, counters: dict[str, int], sender: _Sender) -> 
     if counters['published'] != expected:
         tally.crashes.append(f'{counters["published"]} frames published of {expected}')
     # A refused frame that a valid one overtook counts as dropped, or was replaced within DDS.
-    if not 0 <= sender.refused - counters['rejected'] <= 0.2 * sender.refused + 2:
-        tally.crashes.append(f'{counters["rejected"]} rejected of {sender.refused}')
+    sent = expected + sender.refused
+    in_transport = sent - counters['received']
+    if (
+        in_transport < 0
+        or counters['rejected'] + counters['dropped'] + in_transport < sender.refused
+    ):
+        tally.crashes.append(f'{counters} do not explain {sent} sent, {sender.refused} to refuse')
+    if sender.refused and not counters['rejected']:
+        tally.crashes.append('no frame was rejected')
     if not sender.logged() and sender.refused:
         tally.crashes.append('no rejection was logged')
 
