@@ -1,6 +1,6 @@
 """Segment a road camera into the eleven classes of CamVid.
 
-ros2 launch seg_ros road.launch.py image_topic:=/camera/image_raw model:=road_segnet
+ros2 launch seg_ros road.launch.py image_topics:=/camera/image_raw model:=road_segnet
 """
 
 from launch import LaunchDescription

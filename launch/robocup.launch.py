@@ -1,6 +1,6 @@
 """Segment the camera of a RoboCup robot: background, ball, line, field.
 
-ros2 launch seg_ros robocup.launch.py image_topic:=/camera/image_raw
+ros2 launch seg_ros robocup.launch.py image_topics:=/camera/image_raw
 """
 
 from launch import LaunchDescription

@@ -1,4 +1,4 @@
-"""What the launch files of the node share: arguments, node, RViz."""
+"""What the launch files of the node share: arguments, node, camera or bag, RViz."""
 
 from __future__ import annotations
 
@@ -6,120 +6,126 @@ from typing import Any
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
-from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from seg_ros.backends import AUTO, BACKENDS
-from seg_ros.node.config import COMPRESSED, RAW
-from seg_ros.node.runtime import ALLOCATOR_ENVIRONMENT
+from seg_ros.node.config import NodeConfig
+from seg_ros.node.launch_arguments import (
+    CAMERA_DRIVERS,
+    Argument,
+    given_parameters,
+    launch_arguments,
+)
+from seg_ros.node.runtime import ALLOCATOR_ENVIRONMENT, large_image_environment
+from seg_ros.schema import from_mapping
 from seg_ros.share import share_file
-
-_FROM_FILE = ''  # an argument left at this value keeps what params_file says
 
 
 def build_launch_description(params_file: str, models: tuple[str, ...]) -> LaunchDescription:
-    """Launch one segmentation node.
+    """Launch one segmentation node, and what was asked for beside it.
 
     Args:
         params_file: File in ``config/`` that is the default of the argument of that name.
         models: Shipped models that suit this launch file, for the description.
     """
-    choose = f'{", ".join(models)}, or the path of a model folder'
-    arguments = (
-        DeclareLaunchArgument(
-            'image_topic',
-            default_value=_FROM_FILE,
-            description='Image topic without /compressed; default: as in params_file',
-        ),
-        DeclareLaunchArgument(
-            'image_transport',
-            default_value=_FROM_FILE,
-            choices=[_FROM_FILE, RAW, COMPRESSED],
-            description='How the images come; default: as in params_file',
-        ),
-        DeclareLaunchArgument(
-            'model',
-            default_value=_FROM_FILE,
-            description=f'{choose}; default: as in params_file',
-        ),
-        DeclareLaunchArgument(
-            'backend',
-            default_value=_FROM_FILE,
-            choices=[_FROM_FILE, AUTO, *BACKENDS],
-            description='Inference engine; default: as in params_file',
-        ),
-        DeclareLaunchArgument(
-            'params_file',
-            default_value=str(share_file(f'config/{params_file}')),
-            description='Parameters of the node; `ros2 run seg_ros interface` explains them',
-        ),
-        DeclareLaunchArgument(
-            'namespace', default_value='', description='Namespace of the node and its topics'
-        ),
-        DeclareLaunchArgument(
-            'use_sim_time',
-            default_value='false',
-            choices=['true', 'false'],
-            description='Take the time from /clock',
-        ),
-        DeclareLaunchArgument(
-            'rviz',
-            default_value='false',
-            choices=['true', 'false'],
-            description='Start RViz with image, overlay and label colours',
-        ),
-        DeclareLaunchArgument(
-            'respawn',
-            default_value='true',
-            choices=['true', 'false'],
-            description='Start the node again if it dies',
-        ),
-        DeclareLaunchArgument(
-            'log_level',
-            default_value='info',
-            choices=['debug', 'info', 'warn', 'error', 'fatal'],
-            description='Lowest level that is logged',
-        ),
+    arguments = launch_arguments(str(share_file(f'config/{params_file}')), models)
+
+    def actions(context: LaunchContext) -> list[Node]:
+        names = [argument.name for argument in arguments]
+        return _nodes({name: LaunchConfiguration(name).perform(context) for name in names})
+
+    declared = [_declare(argument) for argument in arguments]
+    return LaunchDescription([*declared, OpaqueFunction(function=actions)])
+
+
+def _declare(argument: Argument) -> DeclareLaunchArgument:
+    return DeclareLaunchArgument(
+        argument.name,
+        default_value=argument.default,
+        description=argument.description,
+        choices=list(argument.choices) or None,
     )
-    rviz = Node(
+
+
+def _nodes(given: dict[str, str]) -> list[Node]:
+    sim_time = {'use_sim_time': given['use_sim_time'] == 'true'}
+    parameters = given_parameters(given)
+    nodes = [
+        Node(
+            package='seg_ros',
+            executable='segmentation_node',
+            name='segmentation',
+            namespace=given['namespace'],
+            parameters=[given['params_file'], {**_typed(parameters), **sim_time}],
+            arguments=['--ros-args', '--log-level', given['log_level']],
+            additional_env=ALLOCATOR_ENVIRONMENT,
+            respawn=given['respawn'] == 'true',
+            respawn_delay=1.0,
+            output='screen',
+            emulate_tty=True,
+        )
+    ]
+    config = from_mapping(NodeConfig, parameters)
+    if driver := given['camera']:
+        nodes.append(_camera(driver, config.image_topics[0], given['namespace']))
+    if given['bag']:
+        nodes.append(_player(given))
+    if given['rviz'] == 'true':
+        nodes.append(_rviz(config, given['namespace'], sim_time))
+    return nodes
+
+
+def _typed(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Texts as texts: launch would read '{line: field}' as YAML."""
+    kinds = {str: str, list: list[str]}
+    return {
+        name: ParameterValue(value, value_type=kinds[type(value)])
+        if isinstance(value, str)
+        or (isinstance(value, list) and not isinstance((value or [''])[0], int))
+        else value
+        for name, value in parameters.items()
+    }
+
+
+def _rviz(config: NodeConfig, namespace: str, sim_time: dict[str, bool]) -> Node:
+    """RViz on the first camera; its file names the topics of a node without a namespace."""
+    root = f'/{namespace.strip("/")}'.rstrip('/')
+    topic, prefix = next(iter(config.camera_names().items()))
+    image = topic if topic.startswith('/') else f'{root}/{topic}'
+    shown = ('overlay', 'color_mask', 'confidence')
+    outputs = [(f'/segmentation/{n}', f'{root}/segmentation/{prefix}{n}') for n in shown]
+    return Node(
         package='rviz2',
         executable='rviz2',
         arguments=['-d', str(share_file('config/seg_ros.rviz'))],
-        parameters=[{'use_sim_time': _boolean('use_sim_time')}],
-        condition=IfCondition(LaunchConfiguration('rviz')),
+        remappings=[('/camera/image_raw', image), *outputs],
+        parameters=[sim_time],
     )
-    return LaunchDescription([*arguments, OpaqueFunction(function=_node), rviz])
 
 
-def _boolean(name: str) -> ParameterValue:
-    return ParameterValue(LaunchConfiguration(name), value_type=bool)
-
-
-def _node(context: LaunchContext) -> list[Node]:
-    """The node, with those arguments as parameters that were given."""
-    given: dict[str, Any] = {'use_sim_time': _boolean('use_sim_time')}
-    for name in ('model', 'backend', 'image_transport'):
-        if value := LaunchConfiguration(name).perform(context):
-            given[name] = ParameterValue(value, value_type=str)
-    if topic := LaunchConfiguration('image_topic').perform(context):
-        given['image_topics'] = [topic]
-    node = Node(
-        package='seg_ros',
-        executable='segmentation_node',
-        name='segmentation',
-        namespace=LaunchConfiguration('namespace'),
-        parameters=[LaunchConfiguration('params_file'), given],
-        arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')],
-        additional_env=ALLOCATOR_ENVIRONMENT,
-        respawn=_respawns(context),
-        respawn_delay=1.0,
+def _camera(driver: str, image_topic: str, namespace: str) -> Node:
+    head, slash, _ = image_topic.rpartition('/')
+    return Node(
+        package=driver,
+        executable=CAMERA_DRIVERS[driver],
+        name='camera',
+        namespace=namespace,
+        remappings=[('image_raw', image_topic), ('camera_info', f'{head}{slash}camera_info')],
+        additional_env=large_image_environment(),
         output='screen',
-        emulate_tty=True,
     )
-    return [node]
 
 
-def _respawns(context: LaunchContext) -> bool:
-    return LaunchConfiguration('respawn').perform(context) == 'true'
+def _player(given: dict[str, str]) -> Node:
+    # The first frames are for the node, which loads its model meanwhile.
+    options = ['--wait', '30']
+    options += ['--loop'] if given['loop'] == 'true' else []
+    options += ['--clock'] if given['use_sim_time'] == 'true' else []
+    return Node(
+        package='seg_ros',
+        executable='bag_player',
+        arguments=[given['bag'], *options],
+        additional_env=large_image_environment(),
+        output='screen',
+    )
