@@ -124,8 +124,9 @@ def to_camera_info(info: CameraInfo, width: int, height: int, header: Header) ->
     if k.any():
         # (u + 0.5) * x - 0.5 for a pixel whose centre is at u
         scale = np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
-        scaled.k = (scale @ k).ravel()
-        scaled.p = (scale @ p).ravel()
+        with np.errstate(all='ignore'):  # what is no number there is passed on
+            scaled.k = (scale @ k).ravel()
+            scaled.p = (scale @ p).ravel()
     scaled.width, scaled.height = width, height
     return scaled
 

@@ -162,8 +162,9 @@ class Camera:
 
     def ask_until_answered(self) -> None:
         """Send frames until one is answered, as a camera does while a node starts."""
-        while not self._await(self.send(), 0.05):
-            pass
+        answered = len(self.latencies_ms)
+        while len(self.latencies_ms) == answered:
+            self._await(self.send(), 0.05)  # labels of an earlier one may come meanwhile
 
     def counters(self) -> dict[str, int]:
         """The node's counters once nothing is in work."""
