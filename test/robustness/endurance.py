@@ -17,13 +17,14 @@ from test.robustness.vitals import Watch
 
 NODE, MASK, TOPIC = '/soak/segmentation', '/soak/segmentation/label_mask', '/soak/image'
 _ANSWERED_WITHIN_S = 10.0
-_BAD_EVERY, _PARAMETER_EVERY, _SWITCH_EVERY = 20, 50, 200  # frames
+_BAD_EVERY_FRAMES, _PARAMETER_EVERY_S, _SWITCH_EVERY_S = 20, 1.0, 5.0
 
 
 def soak(model: Path, folder: Path, seconds: float, backend: str = 'auto') -> dict[str, Any]:
     """One frame after the other at full rate, with everything else going on at the same time.
 
-    Every twentieth frame is broken, parameters change, and two models take turns.
+    Every twentieth frame is broken, parameters change every second, two models take turns every
+    five seconds.
 
     Returns:
         Counts, latency, and what the node's process held; ``lost``: valid frames without labels.
@@ -41,9 +42,9 @@ def soak(model: Path, folder: Path, seconds: float, backend: str = 'auto') -> di
             sent_before = camera.sent
             changes = {'bad': 0, 'parameters': 0, 'switches': 0}
             with Watch(process.pid) as watch:
-                end = time.monotonic() + seconds
-                while time.monotonic() < end:
-                    _disturb(robot, camera, changes, (model, other))
+                began = time.monotonic()
+                while (elapsed_s := time.monotonic() - began) < seconds:
+                    _disturb(robot, camera, changes, (model, other), elapsed_s)
                     camera.ask()
             counts = difference(camera.counters(), start)
             sent = camera.sent - sent_before
@@ -199,19 +200,24 @@ def difference(after: dict[str, int], before: dict[str, int]) -> dict[str, int]:
 
 
 def _disturb(
-    robot: Robot, camera: Camera, changes: dict[str, int], models: tuple[Path, ...]
+    robot: Robot,
+    camera: Camera,
+    changes: dict[str, int],
+    models: tuple[Path, ...],
+    elapsed_s: float,
 ) -> None:
-    number = camera.sent
-    if number % _BAD_EVERY == 0:
-        camera.send(**({'step': 7}, {'encoding': 'nonsense'}, {'height': 0})[number // 20 % 3])
+    """A broken frame, another parameter, another model, each when it is due."""
+    if camera.sent // _BAD_EVERY_FRAMES > changes['bad']:
+        damages = ({'step': 7}, {'encoding': 'nonsense'}, {'height': 0})
+        camera.send(**damages[changes['bad'] % 3])
         changes['bad'] += 1
-        time.sleep(0.005)
-    if number % _PARAMETER_EVERY == 1:
+        time.sleep(0.005)  # what comes at once would replace it
+    if elapsed_s > changes['parameters'] * _PARAMETER_EVERY_S:
         threshold = 0.3 * (changes['parameters'] % 2)
         accepted, reason = robot.set_parameter(NODE, 'min_confidence', threshold)
         assert accepted, reason
         changes['parameters'] += 1
-    if number % _SWITCH_EVERY == 2:
+    if elapsed_s > changes['switches'] * _SWITCH_EVERY_S:
         model = models[(changes['switches'] + 1) % len(models)]
         accepted, reason = robot.set_parameter(NODE, 'model', str(model))
         assert accepted or 'still being loaded' in reason, reason
