@@ -1,14 +1,20 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
 
 import seg_ros
+from seg_ros.evaluation.frames import BagFrames
+from seg_ros.evaluation.skips import Skips
 from seg_ros.model_card import ClassInfo, load_model_card, save_model_card
 from seg_ros.segmenter import find_model
+from seg_ros.share import share_file
 from test.conftest import stripes, write_primary_model
+from test.nets.images import data_file
 
 BACKENDS = ['onnxruntime', 'openvino']
 
@@ -130,3 +136,63 @@ def test_a_wrong_image_among_several_is_named(primary_model):
     image, _ = stripes()
     with pytest.raises(ValueError, match=r'image is \(4, 4\)'):
         segmenter.segment_batch([image, image[:4, :4, 0]], ['rgb', 'rgb'])
+
+
+@pytest.fixture(scope='module')
+def reference():
+    """Labels by the book: torch's net, interpolation and argmax, in fp32, without shortcuts."""
+    torch = pytest.importorskip('torch')
+    from seg_ros.nets.deployed import load_net
+
+    net = load_net(load_model_card(find_model('robocup_mini_unet')))
+
+    def labels_of(image_bgr):
+        rgb = torch.from_numpy(np.ascontiguousarray(image_bgr[..., ::-1]))[None]
+        with torch.inference_mode():
+            logits = torch.nn.functional.interpolate(
+                net(rgb), image_bgr.shape[:2], mode='bilinear'
+            )
+        return logits[0].argmax(0).numpy()
+
+    return labels_of
+
+
+@pytest.mark.parametrize('bag', ['rendered', 'real'])
+def test_real_frames_get_the_labels_of_the_plain_computation(reference, bag):
+    frames = bag_frames(bag)
+    expected = [reference(frame) for frame in frames]
+    for backend in BACKENDS:
+        segmenter = seg_ros.load('robocup_mini_unet', backend=backend, precision='fp32')
+        spec = segmenter.card.input
+        for frame, labels in zip(frames, expected, strict=True):
+            assert frame.shape[:2] == (spec.height_px, spec.width_px)
+            found = segmenter.segment(frame, with_confidence=False).labels
+            assert (found == labels).mean() >= 0.999
+
+
+def bag_frames(kind):
+    """Two 640x480 frames, (H, W, 3) uint8 BGR."""
+    path = share_file('demo/robocup_scenes')
+    if kind == 'real':
+        path = data_file('bags/robocup_humanoid')
+    topic = {'rendered': '/camera/image_raw/compressed', 'real': '/camera/image_raw'}[kind]
+    source = BagFrames([path], topic)
+    frames = list(itertools.islice(source.read(Skips()), 2))
+    return [
+        frame.image.pixels if frame.image.order == 'bgr' else frame.image.pixels[..., ::-1]
+        for frame in frames
+    ]
+
+
+def test_a_large_image_is_never_copied_or_made_float_as_a_whole(primary_model):
+    height, width = 2160, 3840
+    image, _ = stripes(height, width)
+    segmenter = seg_ros.load(primary_model)
+    for with_confidence, planes in ((False, 1), (True, 2)):
+        segmenter.segment(image, with_confidence=with_confidence)  # buffers of this size
+        tracemalloc.start()
+        segmenter.segment(image, with_confidence=with_confidence)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        results = planes * height * width  # bytes of the labels, and of the confidence
+        assert results <= peak < 1.1 * results
