@@ -1,7 +1,8 @@
 """Play a bag through the node over real DDS; record, score and picture what it publishes.
 
-Leaves in --out: recording/ (an mcap of image, truth, label mask, confidence, overlay for RViz or
-Foxglove), contact_sheet.png (image | truth | prediction | overlay) and summary.json.
+Leaves in --out: recording/ (an mcap of image, truth, label mask, confidence, label colours and
+overlay for RViz or Foxglove), contact_sheet.png (image | truth | prediction | overlay) and
+summary.json.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
         target = args.out / 'recording'
         if (target / 'metadata.yaml').is_file():
             shutil.rmtree(target)
-        write_recording(recording, truth, target)
+        write_recording(recording, truth, card.classes, target)
         sheet = args.out / 'contact_sheet.png'
         summary = _summarize(bag, recording, truth, card, args.void_ids, sheet)
     summary['bag'] = bag_path.name

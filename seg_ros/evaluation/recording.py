@@ -11,17 +11,20 @@ from rosbags.typesys import Stores, get_typestore
 from seg_ros.bags import IMAGE_TYPE, Bag, BagMessage, BagWriter, header_frame_id, header_stamp_ns
 from seg_ros.evaluation.frames import Frame
 from seg_ros.model_card import ClassInfo
-from seg_ros.overlay import blend, palette
+from seg_ros.overlay import blend, colorize, palette
 from seg_ros.segmenter import Segmentation
 
 DEFAULT_PREFIX = '/segmentation'
 _OVERLAY_ALPHA = 0.5
-_NAMES = ('label_mask', 'confidence', 'overlay')
+_NAMES = ('label_mask', 'confidence', 'color_mask', 'overlay')
 _TYPES = get_typestore(Stores.ROS2_JAZZY)
 
 
 class PredictionTopics:
-    """Copies a bag and adds ``label_mask``, ``confidence`` and ``overlay``; use it in a ``with``.
+    """Copies a bag and adds what the node would publish for it; use it in a ``with``.
+
+    These are ``label_mask``, ``confidence``, ``color_mask`` and ``overlay``: viewers draw the ids
+    of a label mask as nearly black, so their colours come as a topic of their own.
 
     The added messages have the header of their image and its time in the bag, so that everything
     replays in step. ``writer`` is given to the reader of the frames, which copies the originals.
@@ -29,7 +32,7 @@ class PredictionTopics:
     Args:
         source: The bag that is copied.
         path: Folder of the new bag; it must not exist.
-        classes: For the colours of the overlay.
+        classes: For the colours.
         prefix: What the topics stand under, as the node's name would be.
 
     Raises:
@@ -60,6 +63,7 @@ class PredictionTopics:
         overlay = blend(image_rgb, result.labels, self._palette, _OVERLAY_ALPHA)
         self._write('label_mask', result.labels, 'mono8', frame.message)
         self._write('confidence', result.confidence, 'mono8', frame.message)
+        self._write('color_mask', colorize(result.labels, self._palette), 'rgb8', frame.message)
         self._write('overlay', overlay, 'rgb8', frame.message)
 
     def _write(self, name: str, pixels: np.ndarray, encoding: str, image: BagMessage) -> None:

@@ -28,20 +28,29 @@ from seg_ros.bags import (
     Bag,
     BagMessage,
     BagWriter,
+    decode_label_data,
+    header_frame_id,
     header_stamp_ns,
 )
+from seg_ros.evaluation.recording import to_image_message
 from seg_ros.node.bag_player import BagPlayer
 from seg_ros.node.bag_recorder import BagRecorder
 from seg_ros.node.config import COMPRESSED, RAW
 from seg_ros.node.runtime import ALLOCATOR_ENVIRONMENT, use_large_image_profile
+from seg_ros.overlay import colorize, palette
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
+
+    import numpy as np
+
+    from seg_ros.model_card import ClassInfo
 
 _NODE = 'segmentation'
 _OUTPUTS = {f'/{_NODE}/{name}': IMAGE_TYPE for name in ('label_mask', 'confidence', 'overlay')}
 LABEL_MASK, CONFIDENCE, OVERLAY = _OUTPUTS
+_COLOR_MASK = f'/{_NODE}/color_mask'
 _READY_WITHIN_S = 60.0
 _QUIET_AFTER_S = 5.0
 _PROBES = 5
@@ -141,15 +150,30 @@ def run_bag(
         return Recording(sent, recorder.messages, latency_ms, rate)
 
 
-def write_recording(recording: Recording, truth: Iterable[BagMessage], out: Path) -> None:
-    """Write images, the node's outputs and the truth into one mcap, in step by header stamp."""
+def write_recording(
+    recording: Recording, truth: Iterable[BagMessage], classes: Sequence[ClassInfo], out: Path
+) -> None:
+    """Write images, the node's outputs and the truth into one mcap, in step by header stamp.
+
+    ``color_mask`` is painted here from the label masks: asking the node for it while the bag plays
+    would add to the latency that is measured.
+    """
     messages = [*recording.sent.values(), *truth]
     for kept in recording.outputs.values():
         messages.extend(kept.values())
+    colors = palette(classes)
+    messages.extend(_painted(mask, colors) for mask in recording.outputs[LABEL_MASK].values())
     stamped = [replace(message, time_ns=header_stamp_ns(message.data)) for message in messages]
     with BagWriter(out) as writer:
         for message in sorted(stamped, key=lambda message: message.time_ns):
             writer.write(message)
+
+
+def _painted(mask: BagMessage, colors: np.ndarray) -> BagMessage:
+    picture = colorize(decode_label_data(mask.data, mask.type), colors)
+    stamp_ns, frame_id = header_stamp_ns(mask.data), header_frame_id(mask.data)
+    data = to_image_message(picture, 'rgb8', stamp_ns, frame_id)
+    return replace(mask, topic=_COLOR_MASK, data=data)
 
 
 @contextlib.contextmanager

@@ -30,6 +30,7 @@ from seg_ros.evaluation.recording import to_image_message
 from seg_ros.evaluation.report import MEASURED_KEYS
 from seg_ros.image import CameraImage
 from seg_ros.metrics import confusion_matrix, scores_from_confusion
+from seg_ros.overlay import palette
 from test.conftest import PRIMARY_CLASSES, write_primary_model
 from test.evaluation.conftest import (
     IMAGE_TOPIC,
@@ -218,7 +219,7 @@ def test_written_bag_holds_the_original_and_the_predictions_in_step(tmp_path, ba
     with Bag(bag) as source, Bag(out) as written:
         topics = {
             name: written.topics[f'/segmentation/{name}']
-            for name in ('label_mask', 'confidence', 'overlay')
+            for name in ('label_mask', 'confidence', 'color_mask', 'overlay')
         }
         assert all(topic.count == 8 for topic in topics.values())
         for topic in source.topics:
@@ -226,13 +227,18 @@ def test_written_bag_holds_the_original_and_the_predictions_in_step(tmp_path, ba
             assert copied == list(source.read_messages([topic]))
         images = list(source.read_messages([IMAGE_TOPIC]))
         masks = list(written.read_messages(['/segmentation/label_mask']))
-        for image, mask in zip(images, masks, strict=True):
+        painted = list(written.read_messages(['/segmentation/color_mask']))
+        for image, mask, colors in zip(images, masks, painted, strict=True):
             assert image.time_ns == mask.time_ns
             assert header_stamp_ns(mask.data) == header_stamp_ns(image.data)
             assert header_frame_id(mask.data) == header_frame_id(image.data) == 'camera'
             decoded = source.decode_image(image)
             expected = net.segment(decoded.pixels, decoded.order).labels
             assert np.array_equal(written.decode_labels(mask), expected)
+            assert colors.time_ns == image.time_ns
+            assert np.array_equal(
+                written.decode_image(colors).pixels, palette(net.card.classes)[expected]
+            )
 
 
 def test_two_models_are_compared_with_the_frames_where_they_differ(tmp_path, bag, primary_model):

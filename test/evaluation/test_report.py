@@ -62,7 +62,7 @@ def test_foxglove_layout_shows_every_panel_it_configures():
         for panel in layout['configById'].values()
         if 'imageMode' in panel
     }
-    assert {f'/segmentation/{name}' for name in ('label_mask', 'confidence', 'overlay')} < topics
+    assert {f'/segmentation/{name}' for name in ('color_mask', 'confidence', 'overlay')} < topics
 
 
 def test_style_of_the_page_is_packaged():

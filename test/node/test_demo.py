@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from seg_ros.bags import Bag, BagMessage, BagWriter
+from seg_ros.model_card import load_model_card
+from seg_ros.overlay import palette
 from test.conftest import stripes, write_primary_model
 from test.test_bags import COMPRESSED, IMAGE, raw_image, serialized
 
@@ -64,6 +66,7 @@ def test_demo_plays_records_scores_and_pictures(bag_path, tmp_path):
                 '/ground_truth/labels',
                 '/segmentation/label_mask',
                 '/segmentation/confidence',
+                '/segmentation/color_mask',
                 '/segmentation/overlay',
             ],
             FRAMES,
@@ -71,6 +74,9 @@ def test_demo_plays_records_scores_and_pictures(bag_path, tmp_path):
         labels = stripes(96, 128)[1]
         for message in bag.read_messages(['/segmentation/label_mask']):
             np.testing.assert_array_equal(bag.decode_labels(message), labels)
+        colors = palette(load_model_card(model).classes)[labels]
+        for message in bag.read_messages(['/segmentation/color_mask']):
+            np.testing.assert_array_equal(bag.decode_image(message).pixels, colors)
 
 
 def test_demo_without_a_model_or_topic_says_what_there_is(bag_path, tmp_path):
