@@ -92,9 +92,9 @@ def _actions(context: LaunchContext) -> list:
             {
                 'image_transport': COMPRESSED if is_compressed else RAW,
                 'truth_transport': COMPRESSED if truth.type == COMPRESSED_IMAGE_TYPE else RAW,
-                'void_ids': [int(value) for value in given['void_ids'].strip('[] ').split(',')],
-                'min_miou': float(given['min_miou']),
-                'quiet_after_s': float(given['quiet_after_s']),
+                'void_ids': _void_ids(given['void_ids']),
+                'min_miou': _number('min_miou', given),
+                'quiet_after_s': _number('quiet_after_s', given),
                 'start_within_s': START_WITHIN_S,
                 'json': _absolute(given['json']),
                 'html': _absolute(given['html']),
@@ -127,13 +127,14 @@ def _actions(context: LaunchContext) -> list:
 
 def _player(given: dict[str, str], topics: list[str]) -> ExecuteProcess:
     """``ros2 bag play`` where it is installed, the package's own player elsewhere."""
-    options = ['--rate', given['rate']]
+    options = ['--rate', str(_number('rate', given))]
     options += ['--loop'] if given['loop'] == 'true' else []
     options += ['--clock', CLOCK_HZ] if given['clock'] == 'true' else []
     options += ['--topics', *topics]
+    skipped_s = _number('start', given)
     if _has_rosbag2():
         # It refuses an offset of 0 and cannot wait for subscribers.
-        offset = ['--start-offset', given['start']] if float(given['start']) > 0 else []
+        offset = ['--start-offset', given['start']] if skipped_s > 0 else []
         fixed = ['--delay', DISCOVERY_S, '--disable-keyboard-controls']
         return ExecuteProcess(
             cmd=['ros2', 'bag', 'play', given['bag'], *offset, *fixed, *options],
@@ -156,6 +157,20 @@ def _has_rosbag2() -> bool:
     except PackageNotFoundError:
         return False
     return shutil.which('ros2') is not None
+
+
+def _number(name: str, given: dict[str, str]) -> float:
+    try:
+        return float(given[name])
+    except ValueError:
+        raise ValueError(f'{name}:={given[name]} is no number; give one such as 0.5') from None
+
+
+def _void_ids(text: str) -> list[int]:
+    try:
+        return [int(value) for value in text.strip('[] ').split(',')]
+    except ValueError:
+        raise ValueError(f'void_ids:={text} is no list; give one such as [11,255]') from None
 
 
 def _absolute(path: str) -> str:
