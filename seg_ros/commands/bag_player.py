@@ -32,6 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='how many to wait for: one number, or one for each of --topics (default: 1)',
     )
     parser.add_argument(
+        '--any-topic',
+        action='store_true',
+        help='begin when one of the topics has its subscribers, not when all have',
+    )
+    parser.add_argument(
         '--wait',
         type=float,
         default=5.0,
@@ -56,7 +61,9 @@ def run(args: argparse.Namespace) -> int:
         player = BagPlayer(
             node, args.bag, args.topics, reliable=not args.best_effort, clock_hz=args.clock
         )
-        if not player.wait_for_subscribers(args.wait, stop, args.subscribers):
+        if not player.wait_for_subscribers(
+            args.wait, stop, args.subscribers, on_any_topic=args.any_topic
+        ):
             node.get_logger().warning(
                 f'not all subscribers came within {args.wait:g} s; they miss what is played'
             )

@@ -132,7 +132,12 @@ class BagPlayer:
         return count
 
     def wait_for_subscribers(
-        self, timeout_s: float, stop: threading.Event, expected: Sequence[int] = (1,)
+        self,
+        timeout_s: float,
+        stop: threading.Event,
+        expected: Sequence[int] = (1,),
+        *,
+        on_any_topic: bool = False,
     ) -> bool:
         """Wait until every topic has its subscribers and no more come.
 
@@ -143,6 +148,7 @@ class BagPlayer:
             timeout_s: How long at most.
             stop: Ends the waiting early when set.
             expected: How many there must be at least, topic by topic; one number is for all.
+            on_any_topic: Whether it is enough that one of the topics has them.
 
         Returns:
             Whether they came.
@@ -156,12 +162,13 @@ class BagPlayer:
                 f'{len(counts)} numbers of subscribers for {len(self.publishers)} topics; give '
                 'one for all, or one for each'
             )
+        enough = any if on_any_topic else all
         deadline, settled_s, seen = time.monotonic() + timeout_s, math.inf, [-1]
         while time.monotonic() < min(deadline, settled_s) and not stop.wait(_POLL_S):
             found = [each.get_subscription_count() for each in self.publishers.values()]
             if found != seen:
                 seen = found
-                is_complete = all(map(operator.ge, found, counts))
+                is_complete = enough(map(operator.ge, found, counts))
                 # A publisher sees a subscriber a little before it is seen by it.
                 settled_s = time.monotonic() + _SETTLE_S if is_complete else math.inf
         return settled_s < math.inf

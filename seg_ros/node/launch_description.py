@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ament_index_python.packages import get_package_prefix
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
@@ -49,6 +50,10 @@ def _declare(argument: Argument) -> DeclareLaunchArgument:
 
 
 def _nodes(given: dict[str, str]) -> list[Node]:
+    # Before anything starts: launch leaves a process behind that starts while it fails.
+    for package in (given['camera'], 'rviz2' if given['rviz'] == 'true' else ''):
+        if package:
+            get_package_prefix(package)
     sim_time = {'use_sim_time': given['use_sim_time'] == 'true'}
     parameters = given_parameters(given)
     nodes = [
@@ -118,8 +123,9 @@ def _camera(driver: str, image_topic: str, namespace: str) -> Node:
 
 
 def _player(given: dict[str, str]) -> Node:
-    # The first frames are for the node, which loads its model meanwhile.
-    options = ['--wait', '30']
+    # The first frames are for the node, which loads its model meanwhile; nobody may be there for
+    # the other topics of the bag.
+    options = ['--wait', '30', '--any-topic']
     options += ['--loop'] if given['loop'] == 'true' else []
     options += ['--clock'] if given['use_sim_time'] == 'true' else []
     return Node(

@@ -66,6 +66,14 @@ def test_playing_waits_for_as_many_subscribers_as_it_is_told(bag, robot):
         wait_for(lambda each=listener: len(each.images) == 8, what='every image')
 
 
+def test_playing_begins_when_any_topic_has_its_subscribers_if_so_asked(bag, robot):
+    listener = Listener(robot)  # nobody takes the labels
+    arguments = ['--any-topic', '--wait', 120, '--topics', IMAGE_TOPIC, LABEL_TOPIC]
+    with process('bag_player', bag, *arguments) as player:
+        assert player.wait(timeout=60) == 0
+    wait_for(lambda: len(listener.images) == 8, what='every image')
+
+
 def test_start_leaves_out_the_beginning_and_the_clock_runs_on(bag, robot):
     listener = Listener(robot)
     arguments = ['--start', 0.35, '--clock', 100, '--topics', IMAGE_TOPIC]
