@@ -1,6 +1,8 @@
 """The recipe for a team's own pitch, on pictures of one that the shipped model has never seen."""
 
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -32,14 +34,9 @@ def other_pitch(rng):
     return replace(scene, carpet=carpet, parts=parts)
 
 
-@pytest.fixture(scope='module')
-def own_pictures(tmp_path_factory):
-    """20 pictures to train on and 10 that are held out."""
-    folder = tmp_path_factory.mktemp('own_pitch')
-    try:
-        renderer = SceneRenderer(4)
-    except FileNotFoundError as error:
-        pytest.skip(f'no rendering on this machine: {error}')
+def write_pictures(folder):
+    """Render 20 pictures to train on and 10 that are held out."""
+    renderer = SceneRenderer(4)
     for split, seed, count in (('train', 1, 20), ('val', 2, 10)):
         for name in ('images', 'labels'):
             (folder / name / split).mkdir(parents=True)
@@ -51,6 +48,17 @@ def own_pictures(tmp_path_factory):
             cv2.imwrite(str(folder / 'labels' / split / f'{index}.png'), labels)
     classes = [{'name': one.name, 'color': list(one.color)} for one in SCENE_CLASSES[:4]]
     (folder / 'classes.yaml').write_text(yaml.safe_dump({'classes': classes}))
+
+
+@pytest.fixture(scope='module')
+def own_pictures(tmp_path_factory):
+    """Pictures of the other pitch, from a process of their own: OpenGL stays out of this one."""
+    folder = tmp_path_factory.mktemp('own_pitch')
+    with ProcessPoolExecutor(1, get_context('spawn')) as process:
+        try:
+            process.submit(write_pictures, folder).result()
+        except FileNotFoundError as error:
+            pytest.skip(f'no rendering on this machine: {error}')
     return folder
 
 
