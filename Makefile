@@ -35,8 +35,8 @@ demo: $(VENV)/.runtime
 	$(BIN)/python -m seg_ros demo --model '$(MODEL)' --out '$(OUT)' \
 	  $(if $(BAG),--bag '$(BAG)') $(if $(TOPIC),--topic '$(TOPIC)') $(if $(RATE),--rate '$(RATE)')
 
-# Without a compiler the tests of vision_msgs are skipped. OpenGL has a process of its own: one in
-# which Mesa had rendered and PyTorch then trained sometimes ended with a segmentation fault.
+# Without a compiler the tests of vision_msgs are skipped. OpenGL has a process of its own: Mesa's
+# LLVM and that of PyTorch do not belong into one.
 RENDERING := test/scenes test/commands/test_render.py test/datasets/test_robocup_scenes.py
 test: $(VENV)/.dev
 	-$(BIN)/python interfaces/vision_msgs/build.py

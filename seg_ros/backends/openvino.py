@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,17 @@ LOG = logging.getLogger(__name__)
 _HINTS = {BF16: 'bf16', FP16: 'f16'}
 
 
+@functools.cache
+def shared_core() -> Any:
+    """The one OpenVINO runtime of this process, never freed.
+
+    Its CPU plugin gives the thread an alternate stack for signals and puts the one before back
+    when it goes. With two that go in the order in which they came, that is memory of the first:
+    the next signal that Python handles (SIGINT, SIGCHLD) ends the process (seen with 2026.4.1).
+    """
+    return ov.Core()
+
+
 class OpenVinoBackend:
     """Runs ``model.onnx`` or its int8 variant on the CPU, one request reused for every frame."""
 
@@ -46,7 +58,7 @@ class OpenVinoBackend:
                 f'OpenVINO has no device {device!r} here; it runs on the cpu. '
                 "For NVIDIA take backend 'onnxruntime' or 'torch'"
             )
-        core = ov.Core()
+        core = shared_core()
         capabilities = frozenset(core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES'))
         available = cpu_precisions(capabilities, processor_flags())
         choice = choose_precision(precision, card, available, 'OpenVINO')

@@ -156,12 +156,12 @@ def _summarize(
             name: round(value, 2) for name, value in percentiles(scoring.latencies_ms).items()
         },
     }
-    if truth and scoring.frames:
-        scoring.demand_scores()
+    if truth:
+        summary['skipped'] = scoring.skips.to_json()
+    if scoring.scored:
         scores = scoring.scores
         names = [entry.name for entry in card.classes]
         summary['scored'] = scoring.scored
-        summary['skipped'] = scoring.skips.to_json()
         summary['iou'] = plain(dict(zip(names, scores.iou, strict=True)))
         summary['miou'] = plain(scores.mean_iou)
         summary['pixel_accuracy'] = plain(scores.pixel_accuracy)
@@ -183,10 +183,10 @@ def _table(summary: dict[str, Any]) -> str:
             lines.append(f'{name:<14} {"absent" if iou is None else f"{iou:.4f}":>7}')
         lines += ['-' * 22, f'{"mIoU":<14} {summary["miou"]:.4f}']
         lines.append(f'{"pixel accuracy":<14} {summary["pixel_accuracy"]:.4f}\n')
-        if count := summary['skipped']['count']:
-            reasons = '; '.join(entry['reason'] for entry in summary['skipped']['reasons'])
-            lines.append(f'{count} frames were not scored: {reasons}\n')
-    else:
+    if count := summary.get('skipped', {}).get('count'):
+        reasons = '; '.join(entry['reason'] for entry in summary['skipped']['reasons'])
+        lines.append(f'{count} frames were not scored: {reasons}\n')
+    elif 'iou' not in summary:
         lines.append('no truth in this bag: nothing to score\n')
     lines.append(
         f'frames: {frames["in"]} in, {frames["out"]} out, {frames["dropped"]} dropped '
