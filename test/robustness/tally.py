@@ -147,7 +147,8 @@ def save_result(name: str, content: dict[str, Any]) -> None:
 
 
 def _without_values(text: str) -> str:
-    return re.sub(r'\d+', 'N', re.sub(r"b?'.*?'|b?\".*?\"", '...', text))[:90]
+    without_paths = re.sub(r'/(?:[\w.+-]+/)+\S*', '...', text)  # of one machine
+    return re.sub(r'\d+', 'N', re.sub(r"b?'.*?'|b?\".*?\"", '...', without_paths))[:90]
 
 
 def _shortened(case: object) -> str:
