@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bench.processes import Process
-from seg_ros.node.runtime import ALLOCATOR_ENVIRONMENT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +28,6 @@ class Contestant:
         arguments: Its arguments before ``--ros-args``.
         parameters: ROS parameters.
         outputs: Images that it can publish, ``label_mask`` first.
-        environment: Added to the environment.
         cameras: Image topics relative to the namespace -> prefix of their outputs.
     """
 
@@ -39,7 +37,6 @@ class Contestant:
     arguments: tuple[str, ...] = ()
     parameters: Mapping[str, str] = field(default_factory=dict)
     outputs: tuple[str, ...] = (LABEL_MASK,)
-    environment: Mapping[str, str] = field(default_factory=dict)
     cameras: Mapping[str, str] = field(default_factory=lambda: {'image': ''})
 
     def start(self) -> Process:
@@ -47,7 +44,7 @@ class Contestant:
         ros = ['--ros-args', '--log-level', 'warn', '-r', f'__ns:=/{self.name}']
         for key, value in self.parameters.items():
             ros += ['-p', f'{key}:={value}']
-        return Process(self.module, [*self.arguments, *ros], self.environment)
+        return Process(self.module, [*self.arguments, *ros])
 
     def images(self) -> list[str]:
         """Topics to publish images on."""
@@ -67,7 +64,7 @@ def seg_ros_node(
     cameras: int = 1,
     **parameters: str,
 ) -> Contestant:
-    """Describe this package's node, started with the environment of its launch files.
+    """Describe this package's node.
 
     Args:
         name: Also its namespace.
@@ -90,6 +87,5 @@ def seg_ros_node(
         ('segmentation_node',),
         {'model': model, **parameters},
         (LABEL_MASK, 'confidence', *masks, 'label_mask/compressed', 'color_mask', 'overlay'),
-        ALLOCATOR_ENVIRONMENT,
         topics,
     )

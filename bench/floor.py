@@ -12,6 +12,8 @@ import numpy as np
 import openvino as ov
 import openvino.opset13 as ops
 
+from seg_ros.backends.openvino import shared_core
+
 _CHANNELS, _LAYERS = 256, 4
 _SHAPES = ((3, 60, 80), (1, 60, 80))  # kernel, rows, columns
 _HINTS = {'fp32': 'f32', 'bf16': 'bf16', 'int8': 'f32'}
@@ -39,7 +41,7 @@ class PeakProbe:
             'INFERENCE_NUM_THREADS': str(threads),
         }
         model = _convolutions(kernel, rows, columns, quantised=precision == 'int8')
-        compiled = ov.Core().compile_model(model, 'CPU', settings)
+        compiled = shared_core().compile_model(model, 'CPU', settings)
         _check_executed(compiled, precision)
         self._request = compiled.create_infer_request()
         self._image = np.random.default_rng(0).random((1, _CHANNELS, rows, columns), np.float32)

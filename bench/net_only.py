@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
 
 from bench.floor import Peak
 from bench.frames import read_frames
 from bench.model_folders import add_int8_variant, shipped_models, write_random_model
 from bench.record import Record, add_common_arguments
 from seg_ros.backends import Backend, load_backend
+from seg_ros.backends.openvino import shared_core
 from seg_ros.model_card import ModelCard
 from seg_ros.nets.cost import count_gmac
 from seg_ros.nets.deployed import load_net
@@ -114,7 +114,7 @@ def add_floors(nets: dict[str, Any], peaks: dict[str, Peak]) -> None:
 
 def profile(card: ModelCard, precision: str, threads: int, frames: int = 10) -> dict[str, Any]:
     """What OpenVINO spends the time of a net on: ms per kind of layer and implementation."""
-    core = ov.Core()
+    core = shared_core()
     hint = 'bf16' if precision == 'bf16' else 'f32'
     compiled = core.compile_model(
         core.read_model(card.graph(precision)),

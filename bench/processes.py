@@ -36,7 +36,6 @@ class Process:
     Args:
         module: What ``python -m`` takes.
         arguments: Its arguments.
-        environment: Added to this process's environment.
         piped: Whether ``ask`` is going to be used.
     """
 
@@ -44,7 +43,6 @@ class Process:
         self,
         module: str,
         arguments: Sequence[str] = (),
-        environment: Mapping[str, str] | None = None,
         *,
         piped: bool = False,
     ) -> None:
@@ -52,7 +50,6 @@ class Process:
         self._popen = subprocess.Popen(
             [sys.executable, '-m', module, *arguments],
             cwd=ROOT,  # python -m looks there first: the checkout is measured, not an installation
-            env={**os.environ, **(environment or {})},
             stdin=self._pipe,
             stdout=self._pipe,
             text=True,

@@ -26,8 +26,7 @@ The *floor* of a net is its multiplications and additions at the peak rate that 
 reach in OpenVINO in the same precision and run.
 
 The *naive node* is what a user writes after a PyTorch tutorial (`bench/naive_node.py`), the
-*tutorial node* what navigation tutorials start with ONNX Runtime (`bench/tutorial_node.py`). Both
-run in the plain environment; ours in that of its launch files.
+*tutorial node* what navigation tutorials start with ONNX Runtime (`bench/tutorial_node.py`).
 """
 
 

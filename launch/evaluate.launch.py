@@ -27,7 +27,7 @@ from launch_ros.actions import Node
 from seg_ros.bags import COMPRESSED_IMAGE_TYPE, Bag
 from seg_ros.evaluation.frames import only_image_topic
 from seg_ros.node.config import COMPRESSED, RAW
-from seg_ros.node.runtime import ALLOCATOR_ENVIRONMENT, large_image_environment
+from seg_ros.node.runtime import large_image_environment
 
 CLOCK_HZ = '100'
 DISCOVERY_S = '4'  # participants announce themselves every three seconds
@@ -80,7 +80,6 @@ def _actions(context: LaunchContext) -> list:
                 **sim_time,
             }
         ],
-        additional_env=ALLOCATOR_ENVIRONMENT,
         output='screen',
     )
     evaluation = Node(
@@ -101,7 +100,6 @@ def _actions(context: LaunchContext) -> list:
                 **sim_time,
             }
         ],
-        additional_env=ALLOCATOR_ENVIRONMENT,
         output='screen',
     )
     player = _player(given, [image_topic, truth.name])

@@ -56,3 +56,17 @@ def test_other_arrays_are_refused():
     for wrong in (np.zeros((32, 60, 3), np.uint8), np.zeros((32, 64, 3), np.float32)):
         with pytest.raises(ValueError, match='image is'):
             to_network(wrong, placement, 'rgb', MEAN)
+
+
+def test_lines_one_pixel_wide_survive_a_quarter_of_the_size():
+    image = np.zeros((192, 256, 3), np.uint8)
+    image[101] = 240  # between the samples of bilinear interpolation
+    result = to_network(image, place((192, 256), InputSpec(48, 64, 4)), 'rgb', MEAN)
+    np.testing.assert_array_equal(result[25], 60)
+    assert not np.delete(result, 25, axis=0).any()
+
+
+def test_an_odd_size_is_reduced_to_its_averages():
+    image = np.full((401, 533, 3), 77, np.uint8)
+    placement = place((401, 533), InputSpec(96, 128, 4))
+    assert (to_network(image, placement, 'rgb', MEAN)[: placement.content_hw[0]] == 77).all()

@@ -36,7 +36,7 @@ from seg_ros.evaluation.recording import to_image_message
 from seg_ros.node.bag_player import BagPlayer
 from seg_ros.node.bag_recorder import BagRecorder
 from seg_ros.node.config import COMPRESSED, RAW
-from seg_ros.node.runtime import ALLOCATOR_ENVIRONMENT, use_large_image_profile
+from seg_ros.node.runtime import use_large_image_profile
 from seg_ros.overlay import colorize, palette
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ def _spinning_node() -> Iterator[Any]:
 def _segmentation_process(arguments: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     """The node under test, ended by SIGINT as a user would."""
     command = [sys.executable, '-m', 'seg_ros', 'segmentation_node', '--ros-args', *arguments]
-    process = subprocess.Popen(command, env={**ALLOCATOR_ENVIRONMENT, **os.environ})  # noqa: S603
+    process = subprocess.Popen(command)  # noqa: S603
     try:
         yield process
     finally:

@@ -18,7 +18,7 @@ from seg_ros.node.launch_arguments import (
     given_parameters,
     launch_arguments,
 )
-from seg_ros.node.runtime import ALLOCATOR_ENVIRONMENT, large_image_environment
+from seg_ros.node.runtime import large_image_environment
 from seg_ros.schema import from_mapping
 from seg_ros.share import share_file
 
@@ -64,7 +64,6 @@ def _nodes(given: dict[str, str]) -> list[Node]:
             namespace=given['namespace'],
             parameters=[given['params_file'], {**_typed(parameters), **sim_time}],
             arguments=['--ros-args', '--log-level', given['log_level']],
-            additional_env=ALLOCATOR_ENVIRONMENT,
             respawn=given['respawn'] == 'true',
             respawn_delay=1.0,
             output='screen',

@@ -26,12 +26,8 @@ if TYPE_CHECKING:
 # Fast DDS 2 (Jazzy) reads the first; Fast DDS 3 (Kilted) the second, and warns about the first.
 _PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 _WAKE_PERIOD_S = 0.1
-# glibc returns large buffers to the system after every frame unless told otherwise; keeping them
-# takes the transport of a VGA frame from 2.0 to 0.7 ms. Read when a process starts.
-ALLOCATOR_ENVIRONMENT = {
-    'MALLOC_MMAP_THRESHOLD_': '33554432',
-    'MALLOC_TRIM_THRESHOLD_': '268435456',
-}
+# glibc's mallopt(3): parameter -> bytes. 32 MiB is the largest that it takes for the first.
+_MALLOC_THRESHOLDS = {-3: 32 << 20, -1: 256 << 20}  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
 
 
 def large_image_environment() -> dict[str, str]:
@@ -64,6 +60,18 @@ def create_steady_timer(node: Node, period_s: float, callback: Callable[[], None
     return node.create_timer(period_s, callback, clock=clock)
 
 
+def keep_large_buffers() -> None:
+    """Let glibc keep the buffers of images for the next frame instead of returning them.
+
+    Takes the transport of a VGA frame from 2.0 to 0.7 ms. To be called before threads start. Other
+    C libraries have no such call and are left alone.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL('libc.so.6').mallopt
+        for parameter, size in _MALLOC_THRESHOLDS.items():
+            mallopt(parameter, size)
+
+
 def release_free_memory() -> None:
     """Give what loading a model left behind back to the system; glibc would keep it.
 
@@ -90,6 +98,7 @@ def spin(build_node: Callable[[], Node], ros_arguments: list[str]) -> int:
         Exit status: that of the node's ``finish()``, else 0; 2 when the node could not be made.
     """
     stop = stop_on_signals()
+    keep_large_buffers()
     use_large_image_profile()
     rclpy.init(args=ros_arguments, signal_handler_options=SignalHandlerOptions.NO)
     try:
