@@ -21,11 +21,11 @@ from bench.model_folders import (
     add_int8_variant,
     shipped_models,
     write_float_graph,
-    write_random_model,
 )
 from bench.rates import Pace, find_pace, find_peak
 from bench.record import Record, add_common_arguments, percentiles
 from bench.rig import Rig, Stream
+from seg_ros.export import write_random_model
 from seg_ros.model_card import ModelCard
 
 NAIVE_OUTPUTS = (LABEL_MASK, 'confidence', 'color_mask', 'overlay')
@@ -100,7 +100,7 @@ def _model(net: str, scratch: Path) -> tuple[ModelCard, str]:
     for card in shipped_models():
         if card.net == net and (card.input.height_px, card.input.width_px) == VGA:
             return card, 'auto'
-    return add_int8_variant(write_random_model(scratch / net, net)), 'int8'
+    return add_int8_variant(write_random_model(scratch / net, net, VGA, NUM_CLASSES)), 'int8'
 
 
 def _ours(name: str, title: str, card: ModelCard, precision: str) -> Contestant:

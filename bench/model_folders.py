@@ -1,35 +1,19 @@
-"""The models that are measured: those that ship, and nets with random weights in a scratch folder.
-
-Random weights cost what trained ones cost; what they segment is not looked at.
-"""
+"""What is measured: models that ship, int8 graphs of random weights, a beginner's graph."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.frames import VGA, read_frames
+from bench.frames import read_frames
 from seg_ros.evaluation.frames import Frame
-from seg_ros.export import save_weights
 from seg_ros.image import CameraImage
-from seg_ros.model_card import (
-    CARD_FILE,
-    GRAPH_FILE,
-    WEIGHTS_FILE,
-    ClassInfo,
-    InputSpec,
-    ModelCard,
-    load_model_card,
-    save_model_card,
-)
-from seg_ros.nets import build_net
+from seg_ros.model_card import CARD_FILE, ModelCard, load_model_card
 from seg_ros.nets.deployed import DeployedNet, load_net
-from seg_ros.nets.onnx_graph import write_graph
 from seg_ros.quantize import LABEL_AGREEMENT, Validation, quantize_model
 from seg_ros.share import share_file
 
@@ -47,30 +31,6 @@ def shipped_models() -> list[ModelCard]:
     """Cards of ``models/*``."""
     folders = share_file('models').iterdir()
     return [load_model_card(each) for each in sorted(folders) if (each / CARD_FILE).is_file()]
-
-
-def write_random_model(
-    folder: Path, net: str, *, size_hw: tuple[int, int] = VGA, num_classes: int = NUM_CLASSES
-) -> ModelCard:
-    """Write a model folder of a net with random weights.
-
-    Args:
-        folder: Made here; its name becomes the model's.
-        net: Key of ``seg_ros.nets.NETS``.
-        size_hw: Rows and columns of its input.
-        num_classes: Number of classes.
-    """
-    torch.manual_seed(0)
-    built = build_net(net, num_classes)
-    classes = tuple(ClassInfo(i, f'class_{i}', (i, 255 - i, i)) for i in range(num_classes))
-    spec = InputSpec(*size_hw, built.logits_stride)
-    card = ModelCard(folder.name, net, classes, spec, files={WEIGHTS_FILE: ''})
-    folder.mkdir(parents=True)
-    save_weights(built, folder / WEIGHTS_FILE)
-    save_model_card(card, folder)
-    write_graph(load_net(load_model_card(folder)), size_hw, folder / GRAPH_FILE)
-    save_model_card(replace(card, files={WEIGHTS_FILE: '', GRAPH_FILE: ''}), folder)
-    return load_model_card(folder)
 
 
 def add_int8_variant(card: ModelCard) -> ModelCard:

@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 
 from bench.floor import Peak
-from bench.frames import read_frames
-from bench.model_folders import add_int8_variant, shipped_models, write_random_model
+from bench.frames import VGA, read_frames
+from bench.model_folders import NUM_CLASSES, add_int8_variant, shipped_models
 from bench.record import Record, add_common_arguments
 from seg_ros.backends import Backend, load_backend
 from seg_ros.backends.openvino import shared_core
+from seg_ros.export import write_random_model
 from seg_ros.model_card import ModelCard
 from seg_ros.nets.cost import count_gmac
 from seg_ros.nets.deployed import load_net
@@ -147,7 +148,8 @@ def models(scratch: Path, nets: tuple[str, ...], record: Record) -> list[ModelCa
     there = {card.net for card in cards}
     for net in nets:
         if net not in there:
-            cards.append(add_int8_variant(write_random_model(scratch / f'{net}_random', net)))
+            card = write_random_model(scratch / f'{net}_random', net, VGA, NUM_CLASSES)
+            cards.append(add_int8_variant(card))
             record.progress(f'{net}: random weights, fp32 and int8')
     return cards
 

@@ -15,10 +15,11 @@ from typing import Any
 from bench.contestant import LABEL_MASK, Contestant, seg_ros_node
 from bench.end_to_end import QUICK, Plan, summary
 from bench.frames import VGA
-from bench.model_folders import NUM_CLASSES, write_random_model
+from bench.model_folders import NUM_CLASSES
 from bench.rates import Pace, find_pace, find_peak
 from bench.record import Record, add_common_arguments
 from bench.rig import Rig, Stream
+from seg_ros.export import write_random_model
 
 QUARTER_VGA, FOUR_TIMES_VGA = (240, 320), (960, 1280)
 CAMERAS = (1, 2, 4)
@@ -35,9 +36,9 @@ class Case:
 
 def cases(scratch: Path, net: str) -> list[Case]:
     """List what is measured, the base first; all with random weights."""
-    base = str(write_random_model(scratch / 'base', net).folder)
-    small = write_random_model(scratch / 'small', net, size_hw=QUARTER_VGA)
-    many = write_random_model(scratch / 'many', net, num_classes=4 * NUM_CLASSES)
+    base = str(write_random_model(scratch / 'base', net, VGA, NUM_CLASSES).folder)
+    small = write_random_model(scratch / 'small', net, QUARTER_VGA, NUM_CLASSES)
+    many = write_random_model(scratch / 'many', net, VGA, 4 * NUM_CLASSES)
     one, *more = (seg_ros_node(f'cameras_{n}', '', base, cameras=n) for n in CAMERAS)
     return [
         Case('base', one),

@@ -23,10 +23,13 @@ from seg_ros.backends import load_backend
 from seg_ros.model_card import (
     GRAPH_FILE,
     WEIGHTS_FILE,
+    ClassInfo,
+    InputSpec,
     ModelCard,
     load_model_card,
     save_model_card,
 )
+from seg_ros.nets import build_net
 from seg_ros.nets.deployed import DeployedNet, load_net
 from seg_ros.nets.onnx_graph import WeightsDtype, write_graph
 from seg_ros.nets.segmentation_net import SegmentationNet
@@ -123,6 +126,30 @@ def export_net(
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return parity
+
+
+def write_random_model(
+    folder: Path, net: str, size_hw: tuple[int, int], num_classes: int
+) -> ModelCard:
+    """Write a model folder of a net with random weights, which cost what trained ones cost.
+
+    Args:
+        folder: Made here; its name becomes the model's.
+        net: Key of ``seg_ros.nets.NETS``.
+        size_hw: Rows and columns of its input.
+        num_classes: Number of classes.
+    """
+    torch.manual_seed(0)
+    built = build_net(net, num_classes)
+    classes = tuple(ClassInfo(i, f'class_{i}', (i, 255 - i, i)) for i in range(num_classes))
+    spec = InputSpec(*size_hw, built.logits_stride)
+    card = ModelCard(folder.name, net, classes, spec, files={WEIGHTS_FILE: ''})
+    folder.mkdir(parents=True)
+    save_weights(built, folder / WEIGHTS_FILE)
+    save_model_card(card, folder)
+    write_graph(load_net(load_model_card(folder)), size_hw, folder / GRAPH_FILE)
+    save_model_card(replace(card, files={WEIGHTS_FILE: '', GRAPH_FILE: ''}), folder)
+    return load_model_card(folder)
 
 
 def save_weights(net: SegmentationNet, path: Path, dtype: WeightsDtype = 'float32') -> None:

@@ -12,15 +12,11 @@ import platform
 import re
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from seg_ros.nets.segmentation_net import SegmentationNet
 
 BEGIN, END = '<!-- nets:begin -->', '<!-- nets:end -->'
 _WARM_UP = 2
@@ -85,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
 def measure(
     name: str, num_classes: int, size_hw: tuple[int, int], frames: int, num_threads: int
 ) -> Cost:
-    """Build a net with random weights and measure it.
+    """Write a net with random weights and measure it.
 
     Args:
         name: Key of ``NETS``.
@@ -98,47 +94,20 @@ def measure(
     from seg_ros.nets.cost import count_gmac, count_parameters
 
     net = build_net(name, num_classes)
-    latency_ms = _latencies(name, net, num_classes, size_hw, frames, num_threads) if frames else {}
-    return Cost(name, count_parameters(net), count_gmac(net, size_hw), latency_ms)
+    parameters, gmac = count_parameters(net), count_gmac(net, size_hw)
+    latency_ms = _latencies(name, num_classes, size_hw, frames, num_threads) if frames else {}
+    return Cost(name, parameters, gmac, latency_ms)
 
 
 def _latencies(
-    name: str,
-    net: SegmentationNet,
-    num_classes: int,
-    size_hw: tuple[int, int],
-    frames: int,
-    num_threads: int,
+    name: str, num_classes: int, size_hw: tuple[int, int], frames: int, num_threads: int
 ) -> dict[str, float]:
     from seg_ros.backends import BACKENDS, is_installed, load_backend
-    from seg_ros.export import save_weights
-    from seg_ros.model_card import (
-        GRAPH_FILE,
-        WEIGHTS_FILE,
-        ClassInfo,
-        InputSpec,
-        ModelCard,
-        load_model_card,
-        save_model_card,
-    )
-    from seg_ros.nets.deployed import load_net
-    from seg_ros.nets.onnx_graph import write_graph
+    from seg_ros.export import write_random_model
 
-    card = ModelCard(
-        name=name,
-        net=name,
-        classes=tuple(ClassInfo(i, f'class_{i}', (i, i, i)) for i in range(num_classes)),
-        input=InputSpec(size_hw[0], size_hw[1], net.logits_stride),
-        files={WEIGHTS_FILE: ''},
-    )
     image = np.random.default_rng(0).integers(0, 256, (*size_hw, 3), np.uint8)
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        save_weights(net, folder / WEIGHTS_FILE)
-        save_model_card(card, folder)
-        write_graph(load_net(load_model_card(folder)), size_hw, folder / GRAPH_FILE)
-        save_model_card(replace(card, files={WEIGHTS_FILE: '', GRAPH_FILE: ''}), folder)
-        card = load_model_card(folder)
+        card = write_random_model(Path(scratch) / name, name, size_hw, num_classes)
         result = {}
         for backend in filter(is_installed, BACKENDS):
             engine = load_backend(backend, card, precision='fp32', num_threads=num_threads)
