@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from seg_ros.spots import connected_spots
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -55,12 +57,11 @@ def ball_candidates(
     Returns:
         The best ones first. A robot's white head scores lower the less round it is.
     """
-    mask = cv2.compare(labels_hw, float(ball_id), cv2.CMP_EQ)
-    count, spots, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    spots, stats = connected_spots(labels_hw, ball_id)
     areas = stats[1:, cv2.CC_STAT_AREA]
     largest = 1 + np.argsort(-areas, kind='stable')[: 4 * limit]
     found = []
-    for spot in largest if count > 1 else ():
+    for spot in largest:
         left, top, width, height, area = map(int, stats[spot])
         if area < _MIN_BALL_AREA_PX:
             break

@@ -14,6 +14,7 @@ import numpy as np
 import yaml
 
 from seg_ros.model_card import VOID_ID, ClassInfo
+from seg_ros.spots import connected_spots
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -156,8 +157,7 @@ def remove_specks(labels_hw: np.ndarray, areas: Mapping[int, int]) -> None:
         areas: Class id -> smallest area in pixels that stays; pixels touch by side or corner.
     """
     for label, area in areas.items():
-        mask = cv2.compare(labels_hw, float(label), cv2.CMP_EQ)
-        _, spots, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+        spots, stats = connected_spots(labels_hw, label)
         small = stats[:, cv2.CC_STAT_AREA] < area
         small[0] = False  # everything that is not this class
         if small.any():

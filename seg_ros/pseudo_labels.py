@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from seg_ros.model_card import VOID_ID, ClassInfo
+from seg_ros.spots import connected_spots
 
 BALL, GROUND, BACKGROUND = 'ball', ('field', 'line'), 'background'
 
@@ -79,9 +80,8 @@ def check_balls(labels_hw: np.ndarray, classes: Sequence[ClassInfo]) -> np.ndarr
     checked = labels_hw.copy()
     on_ground = np.isin(labels_hw, ground)
     known = on_ground | (labels_hw == ids[BACKGROUND])
-    patches = cv2.compare(labels_hw, float(ids[BALL]), cv2.CMP_EQ)
-    count, patch_of, boxes, _ = cv2.connectedComponentsWithStats(patches, connectivity=8)
-    for number in range(1, count):
+    patch_of, boxes = connected_spots(labels_hw, ids[BALL])
+    for number in range(1, len(boxes)):
         window = _window(boxes[number], labels_hw.shape)
         patch = (patch_of[window] == number).astype(np.uint8)
         roundness, ring = _roundness(patch), _ring(patch)

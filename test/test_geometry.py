@@ -48,6 +48,13 @@ def test_round_and_certain_spots_come_first_and_specks_not_at_all():
     assert ball_candidates(pitch(), BALL) == []
 
 
+@pytest.mark.parametrize(('shape', 'count'), [((1, 1), 0), ((20, 1), 1), ((1, 20), 1)])
+def test_images_of_one_row_or_column_have_balls_of_enough_pixels(shape, count):
+    balls = ball_candidates(np.full(shape, BALL, np.uint8), BALL)
+    assert len(balls) == count
+    assert all(ball.box == (0, 0, shape[1], shape[0]) for ball in balls)
+
+
 def test_a_hidden_half_keeps_the_radius():
     labels = pitch()
     cv2.circle(labels, (100, 180), 12, BALL, -1)

@@ -96,6 +96,15 @@ def test_specks_become_void_class_by_class():
     np.testing.assert_array_equal(labels, expected)
 
 
+@pytest.mark.parametrize('shape', [(1, 1), (4, 1), (1, 4)])
+def test_specks_are_removed_from_images_of_any_size(shape):
+    labels = np.full(shape, 1, np.uint8)
+    remove_specks(labels, {0: 9, 1: labels.size})
+    assert (labels == 1).all()
+    remove_specks(labels, {1: labels.size + 1})
+    assert (labels == 255).all()
+
+
 @pytest.mark.parametrize('areas', [{'bell': 3}, {'ball': -1}, {'ball': 'big'}, {'ball': 1.5}])
 def test_wrong_areas_are_refused(areas):
     with pytest.raises(ValueError, match='min_area_px'):

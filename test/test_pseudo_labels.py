@@ -45,6 +45,12 @@ def test_ball_before_a_wall_becomes_background(pitch: np.ndarray) -> None:
     assert (checked[:50] == BACKGROUND).all()
 
 
+@pytest.mark.parametrize('shape', [(1, 1), (5, 1), (1, 5)])
+def test_a_ball_that_fills_a_few_pixels_has_no_ground_around_it(shape: tuple[int, int]) -> None:
+    checked = check_balls(np.full(shape, BALL, np.uint8), CLASSES)
+    assert (checked == BACKGROUND).all()
+
+
 def test_long_patch_on_the_field_becomes_void(pitch: np.ndarray) -> None:
     cv2.rectangle(pitch, (40, 70), (80, 76), BALL, cv2.FILLED)  # a foot
     checked = check_balls(pitch, CLASSES)

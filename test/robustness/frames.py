@@ -27,6 +27,7 @@ from seg_ros.image import (
 )
 from seg_ros.image_container import encoded_size
 from test.conftest import stripes
+from test.robustness.aftermath import what_follows_is_wrong
 from test.robustness.strategies import compressed_images, images
 from test.robustness.tally import Tally, draw_cases
 
@@ -163,7 +164,10 @@ def _announced_size(message: BagMessage) -> tuple[int, int]:
 def _segmented(net: Segmenter, image: Any, height: int, width: int) -> str | None:
     if image.pixels.shape != (height, width, 3):
         return f'pixels are {image.pixels.shape}, not {height}x{width}'
-    return _compared(net.segment(image.pixels, image.order).labels.shape, (height, width))
+    result = net.segment(image.pixels, image.order, with_confidence=True)
+    if wrong := _compared(result.labels.shape, (height, width)):
+        return wrong
+    return what_follows_is_wrong(result.labels, result.confidence)
 
 
 def _compared(got: tuple[int, ...], announced: tuple[int, int]) -> str | None:

@@ -8,11 +8,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from geometry_msgs.msg import PolygonStamped
 from hypothesis import strategies as st
 from rcl_interfaces.msg import Log
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from seg_ros.image import decode_compressed_image, decode_image
+from seg_ros.node.messages import HAS_VISION_MSGS
 from test.conftest import stripes
 from test.node.conftest import Robot, image_message, labels_of, node_process
 from test.robustness.frames import LIMIT
@@ -22,20 +24,37 @@ from test.robustness.vitals import look_at
 
 COUNTERS = ('received', 'published', 'dropped', 'rejected')
 _MASK, _INFO = '/fuzz/segmentation/label_mask', '/fuzz/segmentation/camera_info'
+# With everything on that is done to labels; the stripes go through it unchanged.
+_SETTINGS = {
+    'class_remap': "'{red: ball, green: field, blue: road}'",
+    'min_area_px': "'{all: 3}'",
+    'roi': '[0, 0, 64, 48]',
+    'geometry': '[field_boundary, drivable_edge]',
+}
+_SHAPES = {
+    '/fuzz/segmentation/field_boundary': PolygonStamped,
+    '/fuzz/segmentation/drivable_edge': PolygonStamped,
+}
+if HAS_VISION_MSGS:
+    from vision_msgs.msg import Detection2DArray
+
+    _SETTINGS['geometry'] = '[ball, field_boundary, drivable_edge]'
+    _SHAPES['/fuzz/segmentation/ball_candidates'] = Detection2DArray
 _TAKEN_WITHIN_S = 0.004  # a refusal takes 0.1 ms; what comes meanwhile would replace the frame
 
 
 def fuzz_node(model: Path, cases: int, transport: str) -> tuple[Tally, dict[str, Any]]:
     """Send drawn frames and calibrations to a node, a valid frame after each.
 
-    Every valid frame must be answered with its labels, every drawn one that the decoder takes
-    with a mask of its size; the others must be counted as rejected.
+    Remap, specks, region and shapes are on. Every valid frame must be answered with its labels,
+    every drawn one that the decoder takes with a mask of its size; the others must be counted as
+    rejected.
 
     Returns:
         The tally, and the node's counters, its growth and how many reasons it logged.
     """
     robot = Robot()
-    parameters = {'model': model, 'backend': 'onnxruntime', 'max_image_pixels': LIMIT}
+    parameters = {'model': model, 'backend': 'onnxruntime', 'max_image_pixels': LIMIT, **_SETTINGS}
     kind = CompressedImage if transport == 'compressed' else Image
     strategy = compressed_images() if kind is CompressedImage else images()
     tally = Tally(f'{kind.__name__} into a live node')
@@ -72,6 +91,8 @@ class _Sender:
         topic = '/fuzz/image' + ('/compressed' if kind is CompressedImage else '')
         robot.listen(_MASK)
         robot.listen(_INFO, CameraInfo)
+        for shape, shape_kind in _SHAPES.items():
+            robot.listen(shape, shape_kind)
         robot.node.create_subscription(Log, '/rosout', robot.received['/rosout'].append, 100)
         self._camera = robot.camera(topic, kind)
         self._infos = robot.camera('/fuzz/camera_info', CameraInfo)
@@ -114,7 +135,7 @@ class _Sender:
         answer = labels_of(self._robot.message_with(_MASK, header))
         if not np.array_equal(answer, labels):
             self.wrong_sizes.append(f'wrong labels for valid frame {self.valid}')
-        for received in (_MASK, _INFO):
+        for received in (_MASK, _INFO, *_SHAPES):
             self._robot.received[received].clear()
 
     def settled_counters(self) -> dict[str, int]:

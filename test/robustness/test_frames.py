@@ -10,6 +10,7 @@ import pytest
 
 from seg_ros import segmenter
 from seg_ros.image import decode_compressed_image, decode_compressed_labels
+from test.robustness.aftermath import BACKGROUND, BALL, FIELD, what_follows_is_wrong
 from test.robustness.frames import fuzz_bags, fuzz_decoder
 from test.robustness.strategies import bombs, pictures
 from test.robustness.tally import resident_mb, table
@@ -36,6 +37,16 @@ def test_images_of_a_few_pixels_give_as_many_labels(net, size):
     np.testing.assert_array_equal(result.labels, np.zeros(size))
     assert result.confidence.shape == size
     assert result.confidence.min() > 250
+
+
+@pytest.mark.parametrize('height', [1, 2, 3, 4, 5, 48])
+@pytest.mark.parametrize('width', [1, 2, 3, 4, 7, 11, 64])
+def test_labels_of_a_few_pixels_go_through_every_setting(height, width):
+    rng = np.random.default_rng(height * width)
+    mixed = rng.choice(np.array([BALL, FIELD, BACKGROUND, 255], np.uint8), (height, width))
+    whole = [np.full((height, width), label, np.uint8) for label in (BALL, FIELD, 255)]
+    for labels in (mixed, *whole):
+        assert what_follows_is_wrong(labels, np.full((height, width), 200, np.uint8)) is None
 
 
 def test_bad_messages_of_a_bag_are_listed_and_the_others_read(tmp_path):
