@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from seg_ros.model_card import GRAPH_FILE, ClassInfo, InputSpec, ModelCard, save_model_card
+from test.ros_domain import claim_ros_domain
 
 # Before rclpy is imported anywhere: the tests' DDS stays on this machine, away from other robots.
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
-os.environ.setdefault('ROS_DOMAIN_ID', str(20 + os.getpid() % 80))
+claim_ros_domain()
 
 PRIMARY_CLASSES = (
     ClassInfo(0, 'red', (255, 0, 0)),
