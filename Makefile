@@ -6,8 +6,9 @@
 # make test-ros   the ROS tests on the wheels of Kilted and of Jazzy
 # make vision-msgs   vision_msgs for the wheels, which lack it (needs g++ and Python's headers)
 # make test-ros-repeat   the ROS tests REPEAT=20 times in random order
-# make fuzz    20,000 bad frames, bags and models; bench/results/fuzz.json
-# make soak    SOAK_MINUTES=30 of load with faults, 50 killed trainings; bench/results/soak.json
+# make fuzz    20,000 bad frames, bags and models; bench/results/fuzz.json, README's table
+# make soak    SOAK_MINUTES=30 of load with faults, 50 killed trainings; bench/results/soak.json,
+#              README's table
 # make lock    requirements/*.txt anew, with the hash of every file
 # make audit   known vulnerabilities of the locked packages; needs pypi.org
 SHELL := /bin/bash
@@ -60,9 +61,11 @@ test-ros-repeat: $(VENV)/.dev
 
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m test.robustness.fuzz --cases $(FUZZ_CASES)
+	$(BIN)/python -m test.robustness.report --write README.md
 
 soak: $(VENV)/.dev
 	$(BIN)/python -m test.robustness.soak --minutes $(SOAK_MINUTES) --model '$(MODEL)'
+	$(BIN)/python -m test.robustness.report --write README.md
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

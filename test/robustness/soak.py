@@ -1,6 +1,7 @@
 """Long runs under load, with faults: ``make soak``.
 
-Prints one table, writes ``bench/results/soak.json``, and ends with status 1 for any lost frame,
+Prints one table, writes ``bench/results/soak.json``, from which ``test.robustness.report`` makes
+README's table, and ends with status 1 for any lost frame,
 counter that does not add up, or checkpoint that was lost.
 """
 
@@ -20,9 +21,11 @@ from seg_ros.segmenter import find_model
 from test.robustness.endurance import overload, respawn, soak
 from test.robustness.tally import save_result
 from test.robustness.training_kills import kill_training
+from test.robustness.vitals import MIN_SLOPE_S
 
 _MAX_SLOPE_MB_PER_H = 60.0
-_MIN_SLOPE_SECONDS = 600  # a shorter run says nothing of a slope
+# A frame waits for the one in work, and then takes as long: twice the unhurried time, and a bit.
+_MAX_OVERLOAD_FACTOR = 3.0
 
 
 def main() -> int:
@@ -32,6 +35,7 @@ def main() -> int:
     parser.add_argument('--backend', default='auto')
     parser.add_argument('--training-kills', type=int, default=50)
     args = parser.parse_args()
+    load_before = os.getloadavg()[0]
     use_large_image_profile()
     rclpy.init()
     model = find_model(args.model).resolve()
@@ -50,8 +54,7 @@ def main() -> int:
         for key, value in figures.items():
             print(f'  {key:24} {value}')
     print(f'\nproblems: {"; ".join(problems) or "none"}')
-    content = {'model': model.name, 'problems': problems, 'load_average': os.getloadavg()[2]}
-    save_result('soak', {**content, **found})
+    save_result('soak', {'model': model.name, 'problems': problems, **found}, load_before)
     return 1 if problems else 0
 
 
@@ -63,12 +66,14 @@ def complaints(found: dict[str, dict[str, Any]]) -> Any:
     for part in (full, hurried):
         if part['unaccounted']:
             yield f'{part["unaccounted"]} frames unaccounted for'
+    if hurried['latency_p50_ms'] > _MAX_OVERLOAD_FACTOR * hurried['unhurried_p50_ms']:
+        yield 'under overload frames wait for more than the one in work'
     if full['threads_last'] > full['threads_first'] + 1:
         yield 'threads became more'
     if full['file_handles_last'] > full['file_handles_first'] + 2:
         yield 'file handles became more'
     slope = full['rss_slope_mb_per_h']
-    if full['seconds'] >= _MIN_SLOPE_SECONDS and slope > _MAX_SLOPE_MB_PER_H:
+    if full['seconds'] >= MIN_SLOPE_S and slope > _MAX_SLOPE_MB_PER_H:
         yield f'memory grows by {slope} MB an hour'
     if killed['lost'] or killed['unreadable']:
         yield 'checkpoints were lost'

@@ -7,6 +7,7 @@ import re
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -139,10 +140,21 @@ def table(tallies: list[Tally]) -> str:
     return '\n'.join(lines)
 
 
-def save_result(name: str, content: dict[str, Any]) -> None:
-    """Write ``bench/results/<name>.json`` with the machine that it comes from."""
+def save_result(name: str, content: dict[str, Any], load_before: float) -> None:
+    """Write ``bench/results/<name>.json`` with date and machine.
+
+    Args:
+        name: Of the file.
+        content: Plain values.
+        load_before: Load average of the minute before the start: what else the machine did.
+    """
     RESULTS.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({**content, 'machine': describe_machine()}, indent=2) + '\n'
+    conditions = {
+        'date': datetime.now(UTC).strftime('%Y-%m-%d'),
+        'load_average_before': round(load_before, 2),
+        'machine': describe_machine(),
+    }
+    text = json.dumps({**content, **conditions}, indent=2) + '\n'
     (RESULTS / f'{name}.json').write_text(text, encoding='utf-8')
 
 

@@ -14,6 +14,8 @@ from seg_ros.training.checkpoint import FOLDER, load_checkpoint
 from test.training.conftest import ROOT, command, environment, write_folder
 
 _DEADLINE_S = 120.0
+_EARLY_SHARE = 0.2  # of the kills fall before the first epoch after a start
+_STARTED_WITHIN_S = 5.0
 
 
 def kill_training(folder: Path, kills: int, seed: int = 0) -> dict[str, Any]:
@@ -41,8 +43,11 @@ def kill_training(folder: Path, kills: int, seed: int = 0) -> dict[str, Any]:
             stderr=subprocess.DEVNULL,
         )
         try:
-            _wait_for_progress(run, process, found['epochs'])
-            time.sleep(chance.uniform(0, 0.5))
+            if started.is_file() and chance.random() < _EARLY_SHARE:
+                time.sleep(chance.uniform(0, _STARTED_WITHIN_S))  # importing, resuming
+            else:
+                _wait_for_progress(run, process, found['epochs'])
+                time.sleep(chance.uniform(0, 0.5))
             seen = _epoch(run)  # of a checkpoint that was whole just before
         finally:
             process.send_signal(signal.SIGKILL)

@@ -11,6 +11,8 @@ import numpy as np
 
 from test.robustness.tally import resident_mb
 
+MIN_SLOPE_S = 600  # memory that is watched for less says nothing of a slope
+
 
 @dataclass(frozen=True)
 class Vitals:
