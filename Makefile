@@ -24,7 +24,9 @@ TOPIC ?=
 MODEL ?= robocup_mini_unet
 RATE ?=
 OUT ?= demo_out
+TEST_WORKERS ?= 2
 REPEAT ?= 20
+REPEAT_AT_ONCE ?= 3
 FUZZ_CASES ?= 20000
 SOAK_MINUTES ?= 30
 
@@ -38,11 +40,13 @@ demo: $(VENV)/.runtime
 
 # Without a compiler the tests of vision_msgs are skipped. OpenGL has a process of its own: Mesa's
 # LLVM and that of PyTorch do not belong into one.
+# Each file stays in one worker, as its tests share nodes and nets.
+PARALLEL := -n $(TEST_WORKERS) --dist loadfile
 RENDERING := test/scenes test/commands/test_render.py test/datasets/test_robocup_scenes.py
 test: $(VENV)/.dev
 	-$(BIN)/python interfaces/vision_msgs/build.py
-	$(BIN)/pytest $(RENDERING)
-	$(BIN)/pytest $(RENDERING:%=--ignore=%)
+	$(BIN)/pytest $(PARALLEL) $(RENDERING)
+	$(BIN)/pytest $(PARALLEL) $(RENDERING:%=--ignore=%)
 
 # Jazzy's wheels live in an environment of their own.
 test-ros: $(VENV)/.dev $(JAZZY_VENV)/.ros
@@ -54,10 +58,12 @@ test-ros: $(VENV)/.dev $(JAZZY_VENV)/.ros
 vision-msgs: $(VENV)/.runtime
 	$(BIN)/python interfaces/vision_msgs/build.py
 
-# Every round in another order and, as it is another process, in another ROS domain.
+# Every round in another order and, as it is another process, in another ROS domain; several at
+# once, as the tests wait more than they compute. All rounds are run; those that fail are shown.
 test-ros-repeat: $(VENV)/.dev
-	for round in $$(seq $(REPEAT)); do \
-	  $(BIN)/pytest -q -m ros test/node test/robustness || exit 1; done
+	seq $(REPEAT) | xargs -P $(REPEAT_AT_ONCE) -I{} bash -c '\
+	  if out=$$($(BIN)/pytest -q -m ros test/node test/robustness 2>&1); then \
+	  echo "round {}: $${out##*$$'\''\n'\''}"; else echo "round {}: $$out"; exit 1; fi'
 
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m test.robustness.fuzz --cases $(FUZZ_CASES)

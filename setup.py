@@ -57,6 +57,7 @@ TEST = [
     'pytest>=8',
     'pytest-timeout>=2.3',
     'pytest-randomly>=3.15',
+    'pytest-xdist>=3.6',
     'hypothesis>=6.100',
     'ruff==0.17.5',
     'mypy==2.4.1',

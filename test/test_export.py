@@ -278,12 +278,13 @@ def test_comparison_reports_the_worst_image():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', ['mini_unet', 'linknet', 'segnet'])
-def test_real_road_images_at_full_size(name, tmp_path):
+@pytest.mark.parametrize(('name', 'step'), [('mini_unet', 1), ('linknet', 1), ('segnet', 2)])
+def test_real_road_images(name, step, tmp_path):
+    # At full size, but SegNet, which takes fourteen times what the others take, at half of it.
     import cv2
 
     paths = sorted(data_file('camvid/val').glob('*.png'))[::50]
-    images = [cv2.imread(str(path))[..., ::-1].copy() for path in paths]
+    images = [cv2.imread(str(path))[::step, ::step, ::-1].copy() for path in paths]
     net = warm_net(name, num_classes=11)
     card = card_for(name, net, size=images[0].shape[:2], num_classes=11)
     parity = export_net(net, card, tmp_path / 'm', images, weights_dtype='float32')

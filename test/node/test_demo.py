@@ -47,7 +47,8 @@ def run_demo(*arguments):
 def test_demo_plays_records_scores_and_pictures(bag_path, tmp_path):
     model = write_primary_model(tmp_path / 'model', height=96, width=128)
     out = tmp_path / 'out'
-    done = run_demo('--bag', bag_path, '--model', model, '--out', out)
+    # Slowly: on a busy machine a node that keeps up on average may still miss a frame.
+    done = run_demo('--bag', bag_path, '--model', model, '--out', out, '--rate', 0.3)
     assert done.returncode == 0, done.stderr
     summary = json.loads((out / 'summary.json').read_text(encoding='utf-8'))
     assert summary['frames'] == {'in': FRAMES, 'out': FRAMES, 'dropped': 0}

@@ -74,12 +74,14 @@ def test_live_scores_equal_the_offline_ones_for_every_frame_received(tmp_path, p
         for line in evaluation.stderr:
             if 'ready:' in line:
                 break
-        with process('bag_player', bag) as player:
-            assert player.wait(timeout=30) == 0
+        known = ('--topics', IMAGE_TOPIC, LABEL_TOPIC, '--subscribers', 2, 1, '--wait', 30)
+        with process('bag_player', bag, *known) as player:
+            assert player.wait(timeout=60) == 0
         assert evaluation.wait(timeout=30) == 0
     live = json.loads(report.read_text())
     received = set(live['per_frame']['name'])
-    assert live['frames'] == live['scored'] == len(received) >= 20
+    # Frames that the node has before it knows of the evaluation are dropped: nobody listens yet.
+    assert live['frames'] == live['scored'] == len(received) >= 5
     assert live['frames'] + live['dropped'] == 30
 
     net = segmenter.load(primary_model, backend='onnxruntime')

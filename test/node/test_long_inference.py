@@ -10,6 +10,7 @@ from std_srvs.srv import SetBool
 from test.conftest import stripes
 from test.node.conftest import header_now, image_message, node_process, wait_for
 from test.robustness.faulty_models import write_slow_model
+from test.robustness.live_frames import settled
 
 pytestmark = pytest.mark.ros
 
@@ -27,6 +28,7 @@ def slow(tmp_path_factory):
 @pytest.fixture
 def camera(robot, slow):
     wait_for(lambda: robot.state(NODE) == 'active', 60, 'the active node')
+    robot.diagnostics(NODE, settled)  # frames of the test before may be in the engine
     robot.listen(MASK)
     return robot.camera('/slow/image')
 

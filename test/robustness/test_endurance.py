@@ -38,6 +38,6 @@ def test_a_training_that_is_killed_again_and_again_loses_no_saved_epoch(tmp_path
     pytest.importorskip('torch', reason='torch is not installed')
     from test.robustness.training_kills import kill_training
 
-    found = kill_training(tmp_path, 5)
-    assert (found['kills'], found['unreadable'], found['lost']) == (5, 0, 0)
-    assert found['epochs'] >= 5
+    found = kill_training(tmp_path, 3)
+    assert (found['kills'], found['unreadable'], found['lost']) == (3, 0, 0)
+    assert found['epochs'] >= 3

@@ -15,6 +15,7 @@ from test.training.conftest import CLASSES
 
 pytestmark = pytest.mark.slow
 SIZE = (64, 64)
+LEARNING_RATES = {'edgesegnet': 3e-3}  # in a third of the steps
 STILL = (
     '{scale_min: 1, scale_max: 1, flip: 0, brightness: 0, contrast: 0, saturation: 0, hue: 0, '
     'blur: 0, noise: 0}'
@@ -43,6 +44,7 @@ def four_images(tmp_path_factory):
 
 @pytest.mark.parametrize('net', sorted(NETS.keys() - {'tiny_net'}))
 def test_overfits_four_images(net, four_images, tmp_path):
+    rate = LEARNING_RATES.get(net, 1e-3)
     config = load_train_config(
         None,
         [
@@ -52,7 +54,7 @@ def test_overfits_four_images(net, four_images, tmp_path):
             'height_px=64',
             'width_px=64',
             f'augment={STILL}',
-            'stages=[{epochs: 400, batch_size: 4, learning_rate: 1e-3}]',
+            f'stages=[{{epochs: 400, batch_size: 4, learning_rate: {rate}}}]',
             'schedule.name=constant',
             'optimizer.name=adam',
             'optimizer.weight_decay=0',
