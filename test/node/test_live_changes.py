@@ -227,20 +227,20 @@ def test_a_remap_for_the_new_model_comes_and_goes_with_it(robot, camera, first_m
 
 def test_reload_answers_when_the_new_model_runs_or_why_not(robot, camera, first_model, models):
     folder = models / 'changing'
-    shutil.copytree(models / 'first', folder)
+    shutil.copytree(models / 'second', folder)
     assert robot.set_parameter(NODE, 'model', str(folder)) == (True, '')
-    wait_for(lambda: parameter(robot, 'in_use.model_name') == 'first')
+    wait_for(lambda: parameter(robot, 'in_use.model_name') == 'second')
     reload_model = (Trigger, f'{NODE}/reload_model', Trigger.Request())
     shutil.rmtree(folder)
-    shutil.copytree(models / 'second', folder)
+    shutil.copytree(models / 'first', folder)
     answer = wait_for(lambda: (a := robot.call(*reload_model)).success and a, what='a reload')
     assert 'changing runs' in answer.message
-    assert set(np.unique(ask(robot, camera))) == {10, 11, 12}
+    assert set(np.unique(ask(robot, camera))) == {0, 1, 2}
     (folder / GRAPH_FILE).unlink()
     answer = robot.call(*reload_model)
     assert not answer.success
     assert 'is listed on the card and missing' in answer.message
-    assert set(np.unique(ask(robot, camera))) == {10, 11, 12}
+    assert set(np.unique(ask(robot, camera))) == {0, 1, 2}
 
 
 def test_disabled_nothing_is_taken(robot, camera):
