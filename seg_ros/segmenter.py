@@ -112,8 +112,7 @@ class Segmenter:
     ) -> list[Segmentation]:
         """Segment several images, of several cameras say, each of any size.
 
-        As many as the engine's ``max_batch`` run in one go, the rest one by one. Timings give each
-        image its share.
+        Up to the engine's ``max_batch`` run in one go. Timings give each image its share.
 
         Args:
             images_hwc: (H, W, 3) uint8 each.
@@ -133,9 +132,7 @@ class Segmenter:
             _check_image(image_hwc, order)
         results: list[Segmentation] = []
         while len(results) < len(images_hwc):
-            first, batch = len(results), self.backend.max_batch
-            count = batch if len(images_hwc) - first >= batch else 1
-            chosen = slice(first, first + count)
+            chosen = slice(len(results), len(results) + self.backend.max_batch)
             results += self._segment_together(
                 images_hwc[chosen], orders[chosen], with_confidence, min_confidence
             )
@@ -148,7 +145,7 @@ class Segmenter:
         with_confidence: bool,
         min_confidence: float,
     ) -> list[Segmentation]:
-        """Segment one image, or exactly as many as the engine takes at once."""
+        """Segment one image, or as many as the engine takes at once."""
         count = len(images_hwc)
         start = time.perf_counter()
         sizes, network_nhwc = self._prepare(images_hwc, orders)

@@ -39,7 +39,8 @@ class Backend(Protocol):
         device: Where it really runs: ``cpu``, ``cuda`` or ``tensorrt``.
         precision: What it computes in: ``fp32``, ``bf16``, ``fp16`` or ``int8``.
         reason: Why this precision, in one line.
-        max_batch: Images that ``infer_batch`` takes in one go; 1 where it takes none together.
+        max_batch: Images that ``infer_batch`` takes in one go at most; 1 where it takes none
+            together.
     """
 
     name: str
@@ -65,13 +66,13 @@ class Backend(Protocol):
         ...
 
     def infer_batch(self, images_nhwc: np.ndarray) -> np.ndarray:
-        """Run the net on exactly ``max_batch`` images.
+        """Run the net on up to ``max_batch`` images.
 
         Args:
-            images_nhwc: (max_batch, h, w, 3) uint8 RGB, contiguous, of the card's input size.
+            images_nhwc: (N, h, w, 3) uint8 RGB, contiguous, of the card's input size.
 
         Returns:
-            (max_batch, C, h / stride, w / stride) float32 logits; valid until the next call.
+            (N, C, h / stride, w / stride) float32 logits; valid until the next call.
         """
         ...
 

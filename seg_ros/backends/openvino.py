@@ -91,9 +91,9 @@ class OpenVinoBackend:
 
     def infer_batch(self, images_nhwc: np.ndarray) -> np.ndarray:
         """Run the net; see ``Backend.infer_batch``."""
-        if self.max_batch == 1:
-            return _run(self._request, images_nhwc)
-        return _run(self._batch_request, images_nhwc)
+        # One image has a graph of fixed shape, which engines run fastest.
+        request = self._request if len(images_nhwc) == 1 else self._batch_request
+        return _run(request, images_nhwc)
 
 
 def _run(request: Any, images_nhwc: np.ndarray) -> np.ndarray:
@@ -102,13 +102,20 @@ def _run(request: Any, images_nhwc: np.ndarray) -> np.ndarray:
     return request.get_tensor('logits').data
 
 
-def _batched(core: Any, model: Any, settings: dict[str, str], batch: int) -> Any:
-    """Compile the graph for a batch; None where it cannot be widened (constants of batch 1)."""
+def _batched(core: Any, model: Any, settings: dict[str, str], most: int) -> Any:
+    """Compile the graph for 2 to ``most`` images; None where it has constants of batch 1.
+
+    One graph of open batch: one for each size would keep as many copies of the weights. It is run
+    once with each size, as it is then that its kernels are made.
+    """
+    image_hwc = tuple(model.input('image').shape)[1:]
     try:
-        model.reshape([batch, *model.input('image').shape[1:]])
-        if model.output('logits').shape[0] == batch:
-            return core.compile_model(model, 'CPU', settings).create_infer_request()
+        model.reshape(ov.PartialShape([ov.Dimension(2, most), *image_hwc]))
+        request = core.compile_model(model, 'CPU', settings).create_infer_request()
+        sizes = range(2, most + 1)
+        if all(len(_run(request, np.zeros((n, *image_hwc), np.uint8))) == n for n in sizes):
+            return request
     except RuntimeError as error:
-        LOG.debug('no batch of %d: %s', batch, error)
-    LOG.info('the graph takes one image at a time; a batch of %d is taken in turn', batch)
+        LOG.debug('no batch of %d: %s', most, error)
+    LOG.info('the graph takes one image at a time; a batch of %d is taken in turn', most)
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,11 +23,15 @@ class Mailbox:
     """Hands frames from the executor's thread to one worker.
 
     A new frame replaces the one of the same camera that still waits. Cameras are served in turn,
-    so that a fast one cannot starve the others.
+    so that a fast one cannot starve the others. Those that want several frames at once wait for a
+    camera only while it sends: one that let them wait in vain is awaited again after its next
+    frame.
     """
 
     def __init__(self) -> None:
         self._slots: dict[str, Any] = {}  # insertion order is the order of service
+        self._filled_s = 0.0  # when the slots were empty last
+        self._awaited: set[str] = set()  # cameras that send
         self._counters = Counters()
         self._closed = False
         self._woken = False
@@ -36,7 +41,10 @@ class Mailbox:
         """Leave the newest frame of a camera; what waited in its slot is dropped."""
         with self._changed:
             self._count(received=1, dropped=int(camera in self._slots))
+            if not self._slots:
+                self._filled_s = time.monotonic()
             self._slots[camera] = frame  # a replaced frame keeps its camera's place in the line
+            self._awaited.add(camera)
             self._changed.notify()
 
     def refuse(self) -> None:
@@ -49,7 +57,8 @@ class Mailbox:
 
         Args:
             limit: Cameras of which a frame is taken at most.
-            patience_s: How long the first frame waits for those of further cameras.
+            patience_s: How long the first frame waits for those of further cameras, counted from
+                its coming.
 
         Returns:
             Frame by camera, in the order of service; empty after ``wake``, None once the mailbox
@@ -58,9 +67,7 @@ class Mailbox:
         with self._changed:
             self._changed.wait_for(lambda: self._slots or self._closed or self._woken)
             if limit > 1 and patience_s and self._slots:
-                self._changed.wait_for(
-                    lambda: len(self._slots) >= limit or self._closed or self._woken, patience_s
-                )
+                self._gather(limit, self._filled_s + patience_s - time.monotonic())
             if self._closed:
                 return None
             if self._woken:
@@ -101,6 +108,7 @@ class Mailbox:
         with self._changed:
             self._count(dropped=len(self._slots))
             self._slots.clear()
+            self._awaited.clear()
             self._closed = True
             self._changed.notify_all()
 
@@ -114,6 +122,20 @@ class Mailbox:
         """The counters at this moment."""
         with self._changed:
             return self._counters
+
+    def _gather(self, limit: int, patience_s: float) -> None:
+        """Wait for the frames of further cameras; give up those that do not send."""
+        self._changed.wait_for(
+            lambda: (
+                len(self._slots) >= limit
+                or self._slots.keys() >= self._awaited
+                or self._closed
+                or self._woken
+            ),
+            patience_s,
+        )
+        if not self._woken:
+            self._awaited.intersection_update(self._slots)
 
     def _count(self, **increments: int) -> None:
         now = self._counters

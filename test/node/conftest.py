@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -48,6 +49,9 @@ def wait_for(condition, timeout_s=TIMEOUT_S, what='condition'):
 class Robot:
     """The rest of the robot: publishes images and listens, in the test's process."""
 
+    # Of all robots: a frame that an earlier test left in a node must not look like one of this.
+    _seconds = itertools.count(1001)
+
     def __init__(self):
         self.node = rclpy.create_node('robot')
         self.received = defaultdict(list)
@@ -56,7 +60,6 @@ class Robot:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
-        self._seconds = 1000
 
     def _spin(self):
         while not self._stop.is_set():
@@ -91,10 +94,9 @@ class Robot:
         return publisher
 
     def header(self):
-        """A header that no other message of this test has."""
-        self._seconds += 1
+        """A header that no other message of this process has."""
         header = Header(frame_id='camera_optical')
-        header.stamp.sec, header.stamp.nanosec = self._seconds, 123_456_789
+        header.stamp.sec, header.stamp.nanosec = next(self._seconds), 123_456_789
         return header
 
     def message_with(self, topic, header, timeout_s=TIMEOUT_S):

@@ -325,8 +325,8 @@ def test_the_node_process_holds_no_torch(robot, primary_model, backend):
 
 
 def test_image_type_of_outputs_is_what_rviz_expects(robot, segmentation):
-    wait_for(lambda: robot.node.count_publishers('/segmentation/overlay'))
-    types = dict(robot.node.get_topic_names_and_types())
     image_type = f'{Image.__module__.split(".", maxsplit=1)[0]}/msg/Image'
     for name in ('label_mask', 'confidence', 'mask/red', 'color_mask', 'overlay'):
-        assert types[f'/segmentation/{name}'] == [image_type]
+        topic = f'/segmentation/{name}'  # they are found one by one
+        wait_for(lambda topic=topic: robot.node.count_publishers(topic), what=topic)
+        assert dict(robot.node.get_topic_names_and_types())[topic] == [image_type]

@@ -16,17 +16,19 @@ FAILS_AT = 255  # red of the first pixel
 
 
 def write_slow_model(folder: Path, layers: int = 16, width: int = 64) -> Path:
-    """A model whose inference takes long: 0.09 GMAC per layer at 48x64 pixels and width 64."""
+    """A model whose inference takes long: 0.09 GMAC per layer at 48x64 pixels and width 64.
+
+    All layers but the first share their weights, so that many of them are no large file.
+    """
     rng = np.random.default_rng(0)
     nodes, tensors = _head(), []
+    for name, channels in (('first', 3), ('others', width)):
+        kernel = rng.standard_normal((width, channels, 3, 3)) * np.sqrt(2 / (9 * channels))
+        tensors.append(numpy_helper.from_array(kernel.astype(np.float32), name))
     before = 'chw'
     for index in range(layers):
-        shape = (width, 3 if index == 0 else width, 3, 3)
-        kernel = (rng.standard_normal(shape) * 0.05).astype(np.float32)
-        tensors.append(numpy_helper.from_array(kernel, f'kernel{index}'))
-        conv = helper.make_node(
-            'Conv', [before, f'kernel{index}'], [f'conv{index}'], pads=[1, 1, 1, 1]
-        )
+        kernel_name = 'others' if index else 'first'
+        conv = helper.make_node('Conv', [before, kernel_name], [f'conv{index}'], pads=[1, 1, 1, 1])
         nodes += [conv, helper.make_node('Relu', [f'conv{index}'], [f'relu{index}'])]
         before = f'relu{index}'
     last = (rng.standard_normal((3, width, 1, 1)) * 0.05).astype(np.float32)
