@@ -51,7 +51,12 @@ def launch_arguments(params_file: str, models: tuple[str, ...]) -> tuple[Argumen
             'Driver to start, which must be installed; it publishes the first image topic',
             ('', *CAMERA_DRIVERS),
         ),
-        Argument('bag', '', 'rosbag2 to play; with use_sim_time it publishes /clock'),
+        Argument(
+            'bag',
+            '',
+            'rosbag2 to play, with use_sim_time /clock too; without image_topics its only image '
+            'is taken',
+        ),
         Argument('loop', 'false', 'Play the bag again and again', BOOLEAN),
         Argument('rviz', 'false', 'Start RViz with image, overlay and label colours', BOOLEAN),
         Argument('respawn', 'true', 'Start the node again if it dies', BOOLEAN),

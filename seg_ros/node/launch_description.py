@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ament_index_python.packages import get_package_prefix
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, RegisterEventHandler
+from launch.event_handlers import OnProcessExit
+from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -18,6 +20,7 @@ from seg_ros.node.launch_arguments import (
     given_parameters,
     launch_arguments,
 )
+from seg_ros.node.launch_inputs import bag_parameters, file_parameters
 from seg_ros.node.runtime import large_image_environment
 from seg_ros.schema import from_mapping
 from seg_ros.share import share_file
@@ -32,7 +35,7 @@ def build_launch_description(params_file: str, models: tuple[str, ...]) -> Launc
     """
     arguments = launch_arguments(str(share_file(f'config/{params_file}')), models)
 
-    def actions(context: LaunchContext) -> list[Node]:
+    def actions(context: LaunchContext) -> list[Any]:
         names = [argument.name for argument in arguments]
         return _nodes({name: LaunchConfiguration(name).perform(context) for name in names})
 
@@ -49,19 +52,27 @@ def _declare(argument: Argument) -> DeclareLaunchArgument:
     )
 
 
-def _nodes(given: dict[str, str]) -> list[Node]:
+def _nodes(given: dict[str, str]) -> list[Any]:
     # Before anything starts: launch leaves a process behind that starts while it fails.
-    for package in (given['camera'], 'rviz2' if given['rviz'] == 'true' else ''):
-        if package:
-            get_package_prefix(package)
-    sim_time = {'use_sim_time': given['use_sim_time'] == 'true'}
+    if driver := given['camera']:
+        _require(driver, f'camera:={driver}')
+    if given['rviz'] == 'true':
+        _require('rviz2', 'rviz:=true')
+    namespace, sim_time = given['namespace'], {'use_sim_time': given['use_sim_time'] == 'true'}
     parameters = given_parameters(given)
-    nodes = [
+    of_file = file_parameters(given['params_file'], f'{_root(namespace)}/segmentation')
+    config = from_mapping(NodeConfig, {**of_file, **parameters})
+    if given['bag']:
+        is_chosen = 'image_topics' in parameters
+        found = bag_parameters(given['bag'], config, namespace, chosen=is_chosen)
+        parameters |= found
+        config = from_mapping(NodeConfig, {**of_file, **parameters})
+    nodes: list[Any] = [
         Node(
             package='seg_ros',
             executable='segmentation_node',
             name='segmentation',
-            namespace=given['namespace'],
+            namespace=namespace,
             parameters=[given['params_file'], {**_typed(parameters), **sim_time}],
             arguments=['--ros-args', '--log-level', given['log_level']],
             respawn=given['respawn'] == 'true',
@@ -70,14 +81,29 @@ def _nodes(given: dict[str, str]) -> list[Node]:
             emulate_tty=True,
         )
     ]
-    config = from_mapping(NodeConfig, parameters)
-    if driver := given['camera']:
-        nodes.append(_camera(driver, config.image_topics[0], given['namespace']))
+    if driver:
+        nodes.append(_camera(driver, config.image_topics[0], given))
     if given['bag']:
-        nodes.append(_player(given))
+        nodes += _player(given)
     if given['rviz'] == 'true':
-        nodes.append(_rviz(config, given['namespace'], sim_time))
+        nodes.append(_rviz(config, namespace, sim_time))
     return nodes
+
+
+def _require(package: str, argument: str) -> None:
+    try:
+        get_package_prefix(package)
+    except PackageNotFoundError as error:
+        debian = f'ros-$ROS_DISTRO-{package.replace("_", "-")}'
+        raise ValueError(
+            f'{argument} needs the package {package!r}, which is not installed: '
+            f'apt-get install {debian}'
+        ) from error
+
+
+def _root(namespace: str) -> str:
+    """What stands before the names of a namespace; empty for the root."""
+    return f'/{namespace.strip("/")}'.rstrip('/')
 
 
 def _typed(parameters: dict[str, Any]) -> dict[str, Any]:
@@ -94,7 +120,7 @@ def _typed(parameters: dict[str, Any]) -> dict[str, Any]:
 
 def _rviz(config: NodeConfig, namespace: str, sim_time: dict[str, bool]) -> Node:
     """RViz on the first camera; its file names the topics of a node without a namespace."""
-    root = f'/{namespace.strip("/")}'.rstrip('/')
+    root = _root(namespace)
     topic, prefix = next(iter(config.camera_names().items()))
     image = topic if topic.startswith('/') else f'{root}/{topic}'
     shown = ('overlay', 'color_mask', 'confidence')
@@ -108,29 +134,39 @@ def _rviz(config: NodeConfig, namespace: str, sim_time: dict[str, bool]) -> Node
     )
 
 
-def _camera(driver: str, image_topic: str, namespace: str) -> Node:
+def _camera(driver: str, image_topic: str, given: dict[str, str]) -> Node:
     head, slash, _ = image_topic.rpartition('/')
     return Node(
         package=driver,
         executable=CAMERA_DRIVERS[driver],
         name='camera',
-        namespace=namespace,
+        namespace=given['namespace'],
         remappings=[('image_raw', image_topic), ('camera_info', f'{head}{slash}camera_info')],
         additional_env=large_image_environment(),
+        respawn=given['respawn'] == 'true',
+        respawn_delay=1.0,
         output='screen',
     )
 
 
-def _player(given: dict[str, str]) -> Node:
+def _player(given: dict[str, str]) -> list[Any]:
     # The first frames are for the node, which loads its model meanwhile; nobody may be there for
     # the other topics of the bag.
     options = ['--wait', '30', '--any-topic']
     options += ['--loop'] if given['loop'] == 'true' else []
     options += ['--clock'] if given['use_sim_time'] == 'true' else []
-    return Node(
+    player = Node(
         package='seg_ros',
         executable='bag_player',
         arguments=[given['bag'], *options],
         additional_env=large_image_environment(),
         output='screen',
     )
+    return [player, RegisterEventHandler(OnProcessExit(target_action=player, on_exit=_played))]
+
+
+def _played(event: ProcessExited, context: LaunchContext) -> None:
+    """After the bag the node goes on; where it could not be played, everything ends."""
+    if event.returncode != 0 and not context.is_shutdown:
+        # launch takes an exception for a failure and exits with status 1
+        raise RuntimeError(f'the bag was not played: status {event.returncode}')
