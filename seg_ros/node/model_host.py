@@ -125,7 +125,7 @@ class ModelHost:
         try:
             segmenter = await self._load_beside(config())
             if self.serving is None or self.serving.segmenter is not before.segmenter:
-                return 'the node was cleaned up meanwhile'
+                return 'the node was cleaned up or took another model meanwhile'
             if config().model != name:
                 return f'the parameter model became {config().model!r} meanwhile'
             self.start(segmenter, config())
