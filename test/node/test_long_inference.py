@@ -136,6 +136,7 @@ def test_diagnostics_tell_that_the_engine_is_stalled(robot, camera):
     for _ in range(20):
         camera.publish(image_message(stripes()[0], robot.header()))
         status, _ = robot.diagnostics(NODE)
-        if status.level == DiagnosticStatus.ERROR:
+        if 'a frame is in work for' in status.message:  # there is an error for slow frames too
             break
     assert 'a frame is in work for' in status.message
+    assert status.level == DiagnosticStatus.ERROR
