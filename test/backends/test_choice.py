@@ -71,6 +71,15 @@ def test_int8_is_not_chosen_where_it_was_not_measured(card):
     assert choose_precision('fp16', card, ARM, 'here').precision == 'fp16'
 
 
+def test_bf16_that_is_slower_than_fp32_has_to_be_asked_for(card):
+    flags = {'GenuineIntel', 'avx512_bf16', 'avx512_vnni'}
+    intel = cpu_precisions({'FP32', 'BF16', 'INT8'}, flags, 'x86_64')
+    assert choose_precision('auto', card, intel, 'here').precision == 'fp32'
+    assert choose_precision('bf16', card, intel, 'here').precision == 'bf16'
+    with_amx = cpu_precisions({'FP32', 'BF16', 'INT8'}, flags | {'amx_bf16'}, 'x86_64')
+    assert choose_precision('auto', card, with_amx, 'here').precision == 'bf16'
+
+
 def test_bf16_without_the_instruction_is_no_choice(card):
     emulated = cpu_precisions({'FP32', 'BF16', 'INT8'}, {'avx512f', 'avx512_vnni'}, 'x86_64')
     assert 'bf16' not in emulated
