@@ -80,7 +80,8 @@ def classes(robot):
 
 def parameter(robot, name):
     request = GetParameters.Request(names=[name])
-    return robot.call(GetParameters, f'{NODE}/get_parameters', request).values[0].string_value
+    answer = robot.call(GetParameters, f'{NODE}/get_parameters', request, attempts=4)
+    return answer.values[0].string_value
 
 
 def test_a_remap_acts_on_the_next_frame_and_on_every_class_topic(robot, camera, first_model):
@@ -265,7 +266,7 @@ def test_what_is_in_use_is_told_and_read_only(robot, camera):
     assert 'read-only' in reason
     names = ['in_use.device', 'min_confidence', 'masks']
     request = DescribeParameters.Request(names=names)
-    answer = robot.call(DescribeParameters, f'{NODE}/describe_parameters', request)
+    answer = robot.call(DescribeParameters, f'{NODE}/describe_parameters', request, attempts=4)
     in_use, confidence, masks = answer.descriptors
     assert in_use.read_only
     assert confidence.floating_point_range[0].to_value == 1.0
