@@ -16,7 +16,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from seg_ros.image import decode_compressed_image, decode_image
 from seg_ros.node.messages import HAS_VISION_MSGS
 from test.conftest import stripes
-from test.node.conftest import Robot, image_message, labels_of, node_process
+from test.node.conftest import Robot, image_message, labels_of, node_process, wait_for
 from test.robustness.frames import LIMIT
 from test.robustness.strategies import camera_infos, compressed_images, images, pictures
 from test.robustness.tally import Tally, draw_cases
@@ -61,11 +61,14 @@ def fuzz_node(model: Path, cases: int, transport: str) -> tuple[Tally, dict[str,
     try:
         with node_process('/fuzz', image_transport=transport, **parameters) as process:
             sender = _Sender(robot, kind)
+            sender.wait_until_heard()
+            before = sender.settled_counters()
             sender.serve_valid()
             first = look_at(process.pid)
             draw_cases(tally, st.tuples(strategy, camera_infos()), cases, sender.try_case)
             sender.serve_valid()
-            counters = sender.settled_counters()
+            after = sender.settled_counters()
+            counters = {key: after[key] - before[key] for key in after}
             last = look_at(process.pid)
     finally:
         robot.close()
@@ -122,18 +125,29 @@ class _Sender:
         if refusal is not None:
             raise refusal
 
+    def wait_until_heard(self) -> None:
+        """Send frames until one is answered: a node that knows of no listener takes none."""
+
+        def is_answered() -> bool:
+            self._camera.publish(self._valid_message())
+            time.sleep(0.2)
+            return bool(self._robot.received[_MASK])
+
+        wait_for(is_answered, what='an answer to any frame')
+
+    def _valid_message(self) -> Any:
+        header = self._robot.header()
+        if self._kind is Image:
+            return image_message(stripes()[0], header)
+        return CompressedImage(header=header, format='png', data=pictures()[3])
+
     def serve_valid(self) -> None:
         """Send the stripes and wait for their labels."""
         self.valid += 1
-        rgb, labels = stripes()
-        header = self._robot.header()
-        if self._kind is Image:
-            message = image_message(rgb, header)
-        else:
-            message = CompressedImage(header=header, format='png', data=pictures()[3])
+        message = self._valid_message()
         self._camera.publish(message)
-        answer = labels_of(self._robot.message_with(_MASK, header))
-        if not np.array_equal(answer, labels):
+        answer = labels_of(self._robot.message_with(_MASK, message.header))
+        if not np.array_equal(answer, stripes()[1]):
             self.wrong_sizes.append(f'wrong labels for valid frame {self.valid}')
         for received in (_MASK, _INFO, *_SHAPES):
             self._robot.received[received].clear()
