@@ -31,10 +31,14 @@ def rig(primary_model):
 
 @pytest.fixture
 def cameras(robot, rig):
-    """Front and rear; their masks are listened to."""
-    for name in ('front', 'rear'):
-        robot.listen(f'{NODE}/{name}/label_mask')
-    return {name: robot.camera(f'/rig/{name}/image_raw') for name in ('front', 'rear')}
+    """Front and rear; their masks are listened to, as the node knows."""
+    topics = {name: f'{NODE}/{name}/label_mask' for name in ('front', 'rear')}
+    for topic in topics.values():
+        robot.listen(topic)
+    cameras = {name: robot.camera(f'/rig/{name}/image_raw') for name in topics}
+    for name, camera in cameras.items():
+        robot.ask(camera, image_message(stripes()[0], robot.header()), topics[name])
+    return cameras
 
 
 def counts(values):

@@ -143,15 +143,15 @@ def test_balls_and_field_come_as_standard_messages_in_pixels(robot, pitch):
     robot.listen(balls, vision_msgs.Detection2DArray)
     robot.listen(field, PolygonStamped)
     camera, header = robot.camera('/pitch/camera/image'), robot.header()
-    camera.publish(image_message(pitch_image()[0], header))
-    (detection,) = robot.message_with(balls, header).detections
+    message = image_message(pitch_image()[0], header)
+    (detection,) = robot.ask(camera, message, balls).detections
     assert detection.header == header
     assert detection.bbox.center.position.x == pytest.approx(40, abs=1)
     assert detection.bbox.center.position.y == pytest.approx(60, abs=1)
     assert detection.bbox.size_x == pytest.approx(17, abs=2)
     assert detection.results[0].hypothesis.class_id == 'ball'
     assert 0.8 < detection.results[0].hypothesis.score <= 1.0
-    corners = [(point.x, point.y) for point in robot.message_with(field, header).polygon.points]
+    corners = [(point.x, point.y) for point in robot.ask(camera, message, field).polygon.points]
     assert corners[0] == pytest.approx((2, 30), abs=2)
     assert max(y for _, y in corners) == HEIGHT - 1
     assert min(y for _, y in corners) == pytest.approx(30, abs=1)
@@ -167,8 +167,8 @@ def test_shapes_are_chosen_live_and_refused_where_the_class_is_missing(robot, pi
     assert robot.set_parameters(NODE, geometry=['drivable_edge'], class_remap='{field: road}')[0]
     robot.listen(f'{NODE}/drivable_edge', PolygonStamped)
     camera, header = robot.camera('/pitch/camera/image'), robot.header()
-    camera.publish(image_message(pitch_image()[0], header))
-    message = robot.message_with(f'{NODE}/drivable_edge', header)
+    frame = image_message(pitch_image()[0], header)
+    message = robot.ask(camera, frame, f'{NODE}/drivable_edge')
     assert min(point.y for point in message.polygon.points) == pytest.approx(30, abs=1)
     defaults = {'geometry': ['ball', 'field_boundary'], 'class_remap': ''}
     assert robot.set_parameters(NODE, **defaults) == (True, '')
@@ -180,6 +180,6 @@ def test_a_frame_without_field_gives_empty_shapes(robot, pitch):
     camera, header = robot.camera('/pitch/camera/image'), robot.header()
     red = stripes(HEIGHT, WIDTH)[0]
     red[:] = (230, 0, 0)
-    camera.publish(image_message(red, header))
-    assert robot.message_with(f'{NODE}/ball_candidates', header).detections == []
-    assert list(robot.message_with(f'{NODE}/field_boundary', header).polygon.points) == []
+    frame = image_message(red, header)
+    assert robot.ask(camera, frame, f'{NODE}/ball_candidates').detections == []
+    assert list(robot.ask(camera, frame, f'{NODE}/field_boundary').polygon.points) == []

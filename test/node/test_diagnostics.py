@@ -36,8 +36,7 @@ def camera(robot, segmentation):
 
 def ask(robot, camera, header=None):
     header = header or header_now(robot.node)
-    camera.publish(image_message(stripes()[0], header))
-    return robot.message_with(f'{NODE}/label_mask', header)
+    return robot.ask(camera, image_message(stripes()[0], header), f'{NODE}/label_mask')
 
 
 def test_every_key_is_there_once_a_frame_was_published(robot, camera):

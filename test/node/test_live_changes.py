@@ -69,8 +69,8 @@ def first_model(robot, camera, models):
 def ask(robot, camera, image=None):
     """Send a frame and wait for its labels."""
     header = robot.header()
-    camera.publish(image_message(stripes()[0] if image is None else image, header))
-    return labels_of(robot.message_with(MASK, header))
+    message = image_message(stripes()[0] if image is None else image, header)
+    return labels_of(robot.ask(camera, message, MASK))
 
 
 def classes(robot):
@@ -91,8 +91,8 @@ def test_a_remap_acts_on_the_next_frame_and_on_every_class_topic(robot, camera, 
     wait_for(lambda: not robot.node.count_publishers(f'{NODE}/mask/green'), what='no green mask')
     robot.listen(f'{NODE}/mask/red')
     header = robot.header()
-    camera.publish(image_message(stripes()[0], header))
-    mask = labels_of(robot.message_with(f'{NODE}/mask/red', header))
+    message = image_message(stripes()[0], header)
+    mask = labels_of(robot.ask(camera, message, f'{NODE}/mask/red'))
     np.testing.assert_array_equal(mask, (stripes()[1] < 2) * 255)
 
     accepted, reason = robot.set_parameter(NODE, 'class_remap', '{purple: red}')

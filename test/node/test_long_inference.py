@@ -128,8 +128,7 @@ def test_a_frame_in_work_is_not_published_once_the_node_is_disabled(robot, camer
     assert len(robot.received[MASK]) == seen
     robot.call(SetBool, f'{NODE}/enable', SetBool.Request(data=True))
     header = robot.header()
-    camera.publish(image_message(stripes()[0], header))
-    robot.message_with(MASK, header)
+    robot.ask(camera, image_message(stripes()[0], header), MASK)
 
 
 def test_diagnostics_tell_that_the_engine_is_stalled(robot, camera):

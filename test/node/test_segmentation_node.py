@@ -30,8 +30,7 @@ def test_labels_carry_the_header_and_the_classes(robot, segmentation, reliable, 
     robot.listen(MASK)
     camera = robot.camera(reliable=reliable)
     header = robot.header()
-    camera.publish(image_message(image, header, encoding, padding))
-    answer = robot.message_with(MASK, header)
+    answer = robot.ask(camera, image_message(image, header, encoding, padding), MASK)
     assert (answer.encoding, answer.height, answer.width) == ('mono8', 48, 64)
     np.testing.assert_array_equal(labels_of(answer), labels)
 
@@ -48,9 +47,9 @@ def test_every_output_is_consistent_with_the_labels(robot, segmentation):
     robot.listen('/segmentation/label_mask/compressed', CompressedImage)
     robot.listen('/segmentation/debug/processing_time_ms', Float64)
     header = robot.header()
-    robot.camera().publish(image_message(image, header))
+    camera, message = robot.camera(), image_message(image, header)
 
-    found = {name: robot.message_with(topic, header) for name, topic in topics.items()}
+    found = {name: robot.ask(camera, message, topic) for name, topic in topics.items()}
     confidence = labels_of(found['confidence'])
     # logits are 0 and 230 / 255 * 10 inside a bar: softmax of the winner
     inside = 1 / (1 + 2 * np.exp(-230 / 255 * 10))
@@ -123,8 +122,8 @@ def test_a_malformed_frame_is_counted_and_the_next_one_served(robot, segmentatio
     status, _ = robot.diagnostics('/segmentation', lambda v: int(v['rejected']) == before + 1)
     assert status.level == DiagnosticStatus.WARN
     header = robot.header()
-    camera.publish(image_message(image, header))
-    np.testing.assert_array_equal(labels_of(robot.message_with(MASK, header)), labels)
+    answer = robot.ask(camera, image_message(image, header), MASK)
+    np.testing.assert_array_equal(labels_of(answer), labels)
 
 
 def test_frames_are_accounted_for_and_the_newest_wins(robot, segmentation):
@@ -167,8 +166,7 @@ def test_live_parameters_act_on_the_next_frame_and_others_are_refused(robot, seg
         assert robot.set_parameter('/segmentation', 'min_confidence', 1) == (True, '')
         assert robot.set_parameter('/segmentation', 'min_confidence', 0.9) == (True, '')
         header = robot.header()
-        camera.publish(image_message(image, header))
-        labels = labels_of(robot.message_with(MASK, header))
+        labels = labels_of(robot.ask(camera, image_message(image, header), MASK))
         assert (labels[:, :16] == 255).all()
         assert (labels[:, 48:] == 2).all()
 
@@ -197,8 +195,7 @@ def test_compressed_images_are_taken(robot, primary_model):
             header = robot.header()
             message = CompressedImage(header=header, format=extension[1:])
             message.data = cv2.imencode(extension, image[..., ::-1])[1].tobytes()
-            camera.publish(message)
-            answer = labels_of(robot.message_with(OWN_MASK, header))
+            answer = labels_of(robot.ask(camera, message, OWN_MASK))
             assert (answer == labels).mean() > 0.97  # JPEG blurs the edges of the bars
         camera.publish(CompressedImage(header=robot.header(), format='jpeg', data=b'\xff\xd8bad'))
         header = robot.header()
@@ -230,8 +227,7 @@ def test_best_effort_vga_frames_arrive_with_the_shipped_profile(robot, tmp_path)
         answered = 0
         for _ in range(10):
             header = robot.header()
-            camera.publish(image_message(image, header))
-            answer = robot.message_with(OWN_MASK, header)
+            answer = robot.ask(camera, image_message(image, header), OWN_MASK)
             assert answer.encoding == '16SC1'
             np.testing.assert_array_equal(labels_of(answer), labels)
             answered += 1
@@ -249,8 +245,9 @@ def test_several_cameras_publish_under_their_names(robot, primary_model):
             ('rear', image[:, ::-1], labels[:, ::-1]),
         ):
             header = robot.header()
-            robot.camera(f'/{name}/image_raw').publish(image_message(picture, header))
-            answer = robot.message_with(f'/own/segmentation/{name}/label_mask', header)
+            camera = robot.camera(f'/{name}/image_raw')
+            topic = f'/own/segmentation/{name}/label_mask'
+            answer = robot.ask(camera, image_message(picture, header), topic)
             np.testing.assert_array_equal(labels_of(answer), expected)
 
 
@@ -268,8 +265,7 @@ def test_lifecycle_is_driven_from_outside_without_autostart(robot, primary_model
             assert robot.change_state(node, Transition.TRANSITION_ACTIVATE)
             robot.listen(OWN_MASK)
             camera, header = robot.camera('/own/image'), robot.header()
-            camera.publish(image_message(image, header))
-            robot.message_with(OWN_MASK, header)
+            robot.ask(camera, image_message(image, header), OWN_MASK)
             assert robot.change_state(node, Transition.TRANSITION_DEACTIVATE)
             wait_for(lambda c=camera: not c.get_subscription_count(), what='unsubscribing')
             assert robot.change_state(node, Transition.TRANSITION_CLEANUP)
@@ -292,8 +288,7 @@ def test_signals_end_the_node_cleanly(robot, primary_model, number):
     process = subprocess.Popen(command)
     robot.listen(OWN_MASK)
     camera, header = robot.camera('/own/image'), robot.header()
-    camera.publish(image_message(image, header))
-    robot.message_with(OWN_MASK, header)
+    robot.ask(camera, image_message(image, header), OWN_MASK)
     process.send_signal(number)
     assert process.wait(timeout=5) == 0
 

@@ -66,8 +66,7 @@ class OtherRobot:
 def ask(robot, camera, topic=MASK, image=IMAGE):  # noqa: F811
     """Send a picture and wait for its labels."""
     header = robot.header()
-    camera.publish(image_message(image, header))
-    return labels_of(robot.message_with(topic, header))
+    return labels_of(robot.ask(camera, image_message(image, header), topic))
 
 
 def ask_until_answered(robot, camera, topic):  # noqa: F811

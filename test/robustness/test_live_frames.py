@@ -31,8 +31,7 @@ def test_any_stamp_is_served_and_counted_once(robot, segmentation, stamp):  # no
     before = robot.diagnostics('/segmentation', settled)[1]
     message = image_message(stripes()[0], robot.header())
     message.header.stamp.sec, message.header.stamp.nanosec = stamp
-    robot.camera().publish(message)
-    robot.message_with('/segmentation/label_mask', message.header)
+    robot.ask(robot.camera(), message, '/segmentation/label_mask')
     received = str(int(before['received']) + 1)
     _, after = robot.diagnostics(
         '/segmentation', lambda values: values['received'] == received and settled(values)
