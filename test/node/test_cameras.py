@@ -31,14 +31,22 @@ def rig(primary_model):
 
 @pytest.fixture
 def cameras(robot, rig):
-    """Front and rear; their masks are listened to, as the node knows."""
-    topics = {name: f'{NODE}/{name}/label_mask' for name in ('front', 'rear')}
-    for topic in topics.values():
-        robot.listen(topic)
-    cameras = {name: robot.camera(f'/rig/{name}/image_raw') for name in topics}
-    for name, camera in cameras.items():
-        robot.ask(camera, image_message(stripes()[0], robot.header()), topics[name])
-    return cameras
+    return {name: connect(robot, name) for name in ('front', 'rear')}
+
+
+def connect(robot, name):
+    """A camera of the rig; its labels and inference times are listened to, as the node knows."""
+    mask, times = f'{NODE}/{name}/label_mask', f'{NODE}/{name}/debug/inference_time_ms'
+    robot.listen(mask)
+    robot.listen(times, Float64)
+    camera = robot.camera(f'/rig/{name}/image_raw')
+
+    def answered():
+        robot.ask(camera, image_message(stripes()[0], robot.header()), mask)
+        return robot.received[times]
+
+    wait_for(answered, what=f'an inference time of {name}')
+    return camera
 
 
 def counts(values):
@@ -55,52 +63,42 @@ def settled(robot):
     return counts(robot.diagnostics(NODE, add_up)[1])
 
 
-def test_cameras_that_come_together_are_run_together(robot, cameras):
-    image, labels = stripes()
-    pictures = {'front': image, 'rear': image[:, ::-1], 'third': image[::-1]}
-    truth = {'front': labels, 'rear': labels[:, ::-1], 'third': labels}
-    robot.listen(f'{NODE}/third/label_mask')
-    everyone = {**cameras, 'third': robot.camera('/rig/third/image_raw')}
-    times = {name: f'{NODE}/{name}/debug/inference_time_ms' for name in everyone}
-    for topic in times.values():
-        robot.listen(topic, Float64)
+def ask_together(robot, cameras, scenes):
+    """Send an image into each camera at once: whether one batch answered them all.
 
-    def run_together():
-        headers = {name: robot.header() for name in everyone}
-        for name, camera in everyone.items():
-            camera.publish(image_message(pictures[name], headers[name]))
-        for name, header in headers.items():
-            answer = robot.message_with(f'{NODE}/{name}/label_mask', header)
-            np.testing.assert_array_equal(labels_of(answer), truth[name])
-        latest = [wait_for(lambda t=t: robot.received[t])[-1].data for t in times.values()]
-        # A batch's time is shared out evenly; two runs never take the same time to the bit.
-        return latest[0] == latest[1] == latest[2] > 0
-
-    wait_for(run_together, what='one batch of three frames')
-
-
-def ask_together(robot, cameras):
-    """Send the stripes into several cameras at once: whether one batch answered them all."""
+    ``scenes`` holds the image and its true labels by the camera's name.
+    """
     times = {name: robot.received[f'{NODE}/{name}/debug/inference_time_ms'] for name in cameras}
+    before = {name: len(values) for name, values in times.items()}
     headers = {name: robot.header() for name in cameras}
-    image, labels = stripes()
     for name, camera in cameras.items():
-        camera.publish(image_message(image, headers[name]))
+        camera.publish(image_message(scenes[name][0], headers[name]))
     for name, header in headers.items():
         answer = robot.message_with(f'{NODE}/{name}/label_mask', header)
-        np.testing.assert_array_equal(labels_of(answer), labels)
-    latest = {wait_for(lambda t=t: t)[-1].data for t in times.values()}
-    return len(latest) == 1  # shared out evenly; two runs never take the same time to the bit
+        np.testing.assert_array_equal(labels_of(answer), scenes[name][1])
+    wait_for(lambda: all(len(times[name]) > before[name] for name in cameras), what='all times')
+    # A batch's time is shared out evenly; two runs never take the same time to the bit.
+    return len({values[-1].data for values in times.values()}) == 1
+
+
+def test_cameras_that_come_together_are_run_together(robot, cameras):
+    image, labels = stripes()
+    scenes = {
+        'front': (image, labels),
+        'rear': (image[:, ::-1], labels[:, ::-1]),
+        'third': (image[::-1], labels),
+    }
+    everyone = {**cameras, 'third': connect(robot, 'third')}
+    wait_for(lambda: ask_together(robot, everyone, scenes), what='one batch of three frames')
 
 
 def test_a_camera_that_dies_neither_breaks_up_the_batch_nor_holds_it_up(robot, cameras):
-    third = robot.camera('/rig/third/image_raw')
-    robot.listen(f'{NODE}/third/label_mask')
-    for name in ('front', 'rear', 'third'):
-        robot.listen(f'{NODE}/{name}/debug/inference_time_ms', Float64)
-    wait_for(lambda: ask_together(robot, {**cameras, 'third': third}), what='a batch of three')
+    third = connect(robot, 'third')
+    scenes = dict.fromkeys(('front', 'rear', 'third'), stripes())
+    everyone = {**cameras, 'third': third}
+    wait_for(lambda: ask_together(robot, everyone, scenes), what='a batch of three')
     robot.node.destroy_publisher(third)
-    wait_for(lambda: ask_together(robot, cameras), what='a batch of the two that are left')
+    wait_for(lambda: ask_together(robot, cameras, scenes), what='a batch of the two that are left')
 
     def fresh_labels():
         headers = {name: header_now(robot.node) for name in cameras}
