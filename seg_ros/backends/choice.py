@@ -21,8 +21,6 @@ PRECISIONS = (AUTO, FP32, BF16, FP16, INT8)
 
 # Points of mIoU (or of label agreement) that int8 may lose before 'auto' leaves it alone.
 MAX_LOSS_POINTS = 0.5
-# Depthwise convolutions gain little from int8; with bf16 this net measured 18.3 ms against 25.1.
-_FASTER_IN_BF16 = {'mobilenet_unet'}
 # Without one of these bf16 is emulated, and slower than fp32.
 _BF16_FLAGS = ('amx_bf16', 'avx512_bf16', 'avx_ne_convert')
 # Peaks measured in OpenVINO with AVX-512 alone, bf16 against fp32, GFLOP/s of two cores: AMD EPYC
@@ -73,7 +71,12 @@ def cpu_precisions(
 
 
 def choose_precision(
-    asked: str, card: ModelCard, available: Mapping[str, str], where: str
+    asked: str,
+    card: ModelCard,
+    available: Mapping[str, str],
+    where: str,
+    *,
+    slow_in_int8: Set[str] = frozenset(),
 ) -> Choice:
     """Take what was asked for, or the fastest that the labels survive.
 
@@ -83,6 +86,7 @@ def choose_precision(
         available: Precision -> reason, fastest first; one without a reason is only taken when
             asked for.
         where: Engine and device, for messages.
+        slow_in_int8: Nets that this engine runs faster in another precision.
 
     Raises:
         ValueError: If the precision is unknown, cannot be had here, or the model has no graph
@@ -112,7 +116,7 @@ def choose_precision(
             passed_over.append('the model has no int8 graph')
         elif variant.loss_points > MAX_LOSS_POINTS:
             passed_over.append(f'its int8 graph loses {variant.loss_points:.2f} points')
-        elif card.net in _FASTER_IN_BF16 and available.get(BF16):
+        elif card.net in slow_in_int8:
             passed_over.append(f'{card.net} is slower in int8')
         else:
             loss = f'its int8 graph loses {variant.loss_points:.2f} points of {variant.metric}'

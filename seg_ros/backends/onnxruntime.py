@@ -31,6 +31,9 @@ _PROVIDERS = {
     TENSORRT: 'TensorrtExecutionProvider',
 }
 
+# Nets of depthwise convolutions on processors with VNNI: docs/benchmarks.md.
+_SLOW_IN_INT8 = frozenset({'fast_scnn', 'mobilenet_unet'})
+
 
 class OnnxRuntimeBackend:
     """Runs ``model.onnx`` or its int8 variant; the output stays bound to the same memory."""
@@ -86,7 +89,9 @@ class OnnxRuntimeBackend:
 
     def _start(self, card: ModelCard, precision: str, num_threads: int) -> None:
         available = _precisions(self.device)
-        choice = choose_precision(precision, card, available, f'ONNX Runtime on {self.device}')
+        where = f'ONNX Runtime on {self.device}'
+        slow = _SLOW_IN_INT8 if self.device == CPU else frozenset()
+        choice = choose_precision(precision, card, available, where, slow_in_int8=slow)
         self.precision, self.reason = choice.precision, choice.reason
         options = ort.SessionOptions()
         options.intra_op_num_threads = num_threads

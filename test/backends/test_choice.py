@@ -59,10 +59,15 @@ def test_an_int8_graph_that_costs_accuracy_is_left_alone(card):
     )
 
 
-def test_depthwise_nets_stay_in_bf16_and_take_int8_elsewhere(card):
+def test_a_net_that_the_engine_runs_slower_in_int8_stays_in_the_next_precision(card):
     depthwise = with_int8(card, net='mobilenet_unet')
-    assert choose_precision('auto', depthwise, NEW, 'here').precision == 'bf16'
-    assert choose_precision('auto', depthwise, VNNI, 'here').precision == 'int8'
+    assert choose_precision('auto', depthwise, NEW, 'here').precision == 'int8'
+    slow = {'mobilenet_unet'}
+    choice = choose_precision('auto', depthwise, NEW, 'here', slow_in_int8=slow)
+    assert choice.precision == 'bf16'
+    assert 'mobilenet_unet is slower in int8' in choice.reason
+    assert choose_precision('auto', depthwise, VNNI, 'here', slow_in_int8=slow).precision == 'fp32'
+    assert choose_precision('int8', depthwise, NEW, 'here', slow_in_int8=slow).precision == 'int8'
 
 
 def test_int8_is_not_chosen_where_it_was_not_measured(card):
