@@ -82,7 +82,7 @@ def test_start_leaves_out_the_beginning_and_the_clock_runs_on(bag, robot):
     wait_for(lambda: len(listener.images) == 4, what='the last four images')
     times = [message.clock.sec * 10**9 + message.clock.nanosec for message in listener.clock]
     assert times == sorted(times)
-    assert len(times) > 20  # 0.35 s at 100 Hz
+    assert len(times) > 8  # ticks between the images, too: 35 at 100 Hz, fewer on a busy machine
     assert times[0] >= START_NS + 350_000_000
     assert times[-1] == START_NS + 700_000_000
 
