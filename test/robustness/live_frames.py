@@ -16,7 +16,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from seg_ros.image import decode_compressed_image, decode_image
 from seg_ros.node.messages import HAS_VISION_MSGS
 from test.conftest import stripes
-from test.node.conftest import Robot, image_message, labels_of, node_process, wait_for
+from test.node.conftest import Robot, image_message, labels_of, node_process
 from test.robustness.frames import LIMIT
 from test.robustness.strategies import camera_infos, compressed_images, images, pictures
 from test.robustness.tally import Tally, draw_cases
@@ -127,13 +127,7 @@ class _Sender:
 
     def wait_until_heard(self) -> None:
         """Send frames until one is answered: a node that knows of no listener takes none."""
-
-        def is_answered() -> bool:
-            self._camera.publish(self._valid_message())
-            time.sleep(0.2)
-            return bool(self._robot.received[_MASK])
-
-        wait_for(is_answered, what='an answer to any frame')
+        self._robot.ask(self._camera, self._valid_message(), _MASK)
 
     def _valid_message(self) -> Any:
         header = self._robot.header()
