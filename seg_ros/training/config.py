@@ -140,6 +140,19 @@ class LossConfig:
 
 
 @dataclass(frozen=True)
+class DistillationConfig:
+    """A larger net with the same classes that is learned from beside the labels."""
+
+    teacher: str = param('', 'Model folder of that net; empty: none')
+    weight: float = param(1.0, 'Weight beside the loss', bounds=(0.0, 1000.0))
+    # Above 1 the many pixels of large classes outweigh rare classes, which are not learned.
+    temperature: float = param(1.0, 'What the logits of both are divided by', bounds=(0.1, 100.0))
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+
+@dataclass(frozen=True)
 class AugmentConfig:
     """Random changes of training images; validation never sees them."""
 
@@ -204,6 +217,7 @@ class TrainConfig:
     optimizer: OptimizerConfig = param(OptimizerConfig(), 'Optimiser')
     schedule: ScheduleConfig = param(ScheduleConfig(), 'Learning rate within a stage')
     loss: LossConfig = param(LossConfig(), 'Loss')
+    distillation: DistillationConfig = param(DistillationConfig(), 'A net to learn from')
     augment: AugmentConfig = param(AugmentConfig(), 'Augmentation')
     ema_decay: float = param(
         0.999, 'Moving average of the weights; 0: none', bounds=(0.0, 0.99999)

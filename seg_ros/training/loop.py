@@ -90,7 +90,8 @@ def _train_stage(run: Run, number: int, interrupt: Interrupt, resume: Checkpoint
     config, progress, plan = run.config, run.progress, run.config.stages[number]
     batches = batches_of(run, number)
     steps = plan.epochs * batches.steps_per_epoch
-    stage = Stage(config, number, run.model, build_loss(config.loss, run.survey), steps)
+    criterion = build_loss(config.loss, run.survey)
+    stage = Stage(config, number, run.model, criterion, steps, run.teacher)
     validator = Validator(run.stores['val'], stage.spec, len(run.survey.classes), run.device)
     if resume is not None:
         state, weights = resume.load_tensors('state'), resume.load_tensors('weights')

@@ -168,7 +168,7 @@ class SegmentationLoss(nn.Module):
             plain = F.cross_entropy(logits, labels, ignore_index=VOID_ID, reduction='none')[valid]
             hard = plain >= self._least_hard(plain)
             weight = self._weight_of(labels)[valid][hard].sum()
-        return _divide(losses[valid][hard].sum(), weight)
+        return mean_over_processes(losses[valid][hard].sum(), weight)
 
     def _least_hard(self, losses: Tensor) -> Tensor:
         """The smallest loss of a hard pixel, from the (n,) losses of this process's pixels."""
@@ -186,7 +186,7 @@ class SegmentationLoss(nn.Module):
         return self.weights[torch.where(valid, labels, 0)] * valid
 
     def _mean(self, loss_sum: Tensor, labels: Tensor) -> Tensor:
-        return _divide(loss_sum, self._weight_of(labels).sum())
+        return mean_over_processes(loss_sum, self._weight_of(labels).sum())
 
 
 def reduce_labels(labels_nhw: Tensor, size_hw: tuple[int, int]) -> Tensor:
@@ -204,7 +204,7 @@ def reduce_labels(labels_nhw: Tensor, size_hw: tuple[int, int]) -> Tensor:
     return padded[..., step // 2 :: step, step // 2 :: step]
 
 
-def _divide(loss_sum: Tensor, weight: Tensor) -> Tensor:
-    """Mean over the weight of all processes; the gradient's later mean over them is undone."""
+def mean_over_processes(loss_sum: Tensor, weight: Tensor) -> Tensor:
+    """Divide this process's sum by the weight of all; the later mean of gradients is undone."""
     total = sum_over_processes(weight.detach().float().clone())
     return loss_sum * world_size() / total.clamp_min(1e-12)

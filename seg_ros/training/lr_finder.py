@@ -68,7 +68,8 @@ def find_learning_rate(
 
 
 def _test(run: Run, number: int, low: float, high: float, steps: int) -> RangeTest:
-    stage = Stage(run.config, number, run.model, build_loss(run.config.loss, run.survey), steps)
+    criterion = build_loss(run.config.loss, run.survey)
+    stage = Stage(run.config, number, run.model, criterion, steps, run.teacher)
     source = batches_of(run, number).read(0, 0)
     rates: list[float] = []
     losses: list[float] = []

@@ -17,6 +17,7 @@ from seg_ros.schema import to_mapping
 from seg_ros.training.augment import Augmentation, apply_photometry
 from seg_ros.training.config import LossConfig, StageConfig, TrainConfig
 from seg_ros.training.data_check import Survey
+from seg_ros.training.distillation import Teacher
 from seg_ros.training.distributed import world_size
 from seg_ros.training.loader import Batch
 from seg_ros.training.losses import SegmentationLoss, class_weights
@@ -131,16 +132,24 @@ class Stage:
         model: What is trained.
         loss: Built by ``build_loss``.
         steps: Steps of the stage.
+        teacher: A net to learn from, if there is one.
     """
 
     def __init__(
-        self, config: TrainConfig, number: int, model: Model, loss: SegmentationLoss, steps: int
+        self,
+        config: TrainConfig,
+        number: int,
+        model: Model,
+        loss: SegmentationLoss,
+        steps: int,
+        teacher: Teacher | None = None,
     ) -> None:
         self.config, self.number, self.model = config, number, model
         self.stage = config.stages[number]
         self.spec = input_spec(config, self.stage, model.net.logits_stride)
         self.steps = steps
         self.loss = loss.to(model.device)
+        self.teacher = teacher
         self._prepare_net()
         options = config.optimizer
         self.optimizer: optim.Optimizer = build_optimizer(
@@ -211,6 +220,8 @@ class Stage:
         with autocast(self.config, self.model.device):
             outputs = self._runner(image, full_resolution=full)
             loss = self.loss(outputs, labels)
+            if self.teacher is not None:
+                loss = loss + self.teacher.loss(image, outputs['logits'], labels)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         if options.clip_norm:

@@ -18,6 +18,7 @@ from seg_ros.training.checkpoint import Checkpoint, load_checkpoint
 from seg_ros.training.config import TrainConfig
 from seg_ros.training.data_check import Survey, survey_splits
 from seg_ros.training.display import Display, SilentDisplay
+from seg_ros.training.distillation import Teacher, build_teacher
 from seg_ros.training.distributed import rank, world_size
 from seg_ros.training.loader import ImageStore, TrainingBatches
 from seg_ros.training.phases import Model, build_augmentation, build_model, input_spec
@@ -38,6 +39,7 @@ class Run:
         stores: Images by split.
         survey: What they hold.
         model: The net.
+        teacher: A net that it learns from, if there is one.
         progress: How far it has come.
         provenance: For checkpoints and the card.
         display: What a person sees.
@@ -50,6 +52,7 @@ class Run:
     stores: dict[str, ImageStore]
     survey: Survey
     model: Model
+    teacher: Teacher | None
     progress: Progress
     provenance: dict[str, Any]
     display: Display
@@ -106,6 +109,7 @@ def prepare(
         for store in stores.values():
             store.move_to(device)
     model = build_model(config, len(survey.classes), device)
+    teacher = build_teacher(config, survey.classes, device)
     provenance = resume.provenance if resume else {}
     if record and not resume and rank() == 0:
         images = {name: len(store) for name, store in stores.items()}
@@ -116,7 +120,16 @@ def prepare(
         _start_from(Path(config.init_from), config, model.net)
     progress = Progress(**resume.progress) if resume else Progress()
     return Run(
-        config, folder, device, stores, survey, model, progress, provenance, SilentDisplay()
+        config,
+        folder,
+        device,
+        stores,
+        survey,
+        model,
+        teacher,
+        progress,
+        provenance,
+        SilentDisplay(),
     )
 
 

@@ -55,6 +55,7 @@ def begin_run(folder: Path, config: TrainConfig, images: Mapping[str, int]) -> d
         'images': dict(images),
         **_extra_data(config),
         'encoder_weights': Path(config.encoder_weights).name,
+        **_teacher(config),
         'seed': config.seed,
         'libraries': {name: _version(name) for name in _LIBRARIES} | {'python': _python()},
     }
@@ -90,6 +91,14 @@ def _extra_data(config: TrainConfig) -> dict[str, Any]:
         for extra in config.extra_data
     ]
     return {'extra_data': listed}
+
+
+def _teacher(config: TrainConfig) -> dict[str, Any]:
+    options = config.distillation
+    if not options.teacher:
+        return {}
+    named = {'weight': options.weight, 'temperature': options.temperature}
+    return {'teacher': {'model': Path(options.teacher).name, **named}}
 
 
 def _version(name: str) -> str:

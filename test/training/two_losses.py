@@ -6,10 +6,11 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from seg_ros.training.distillation import distillation_loss
 from seg_ros.training.distributed import process_group, rank
 from seg_ros.training.losses import SegmentationLoss
 
-TERMS = ('cross_entropy', 'ohem', 'focal', 'dice', 'lovasz')
+TERMS = ('cross_entropy', 'ohem', 'focal', 'dice', 'lovasz', 'distillation')
 
 
 def batches():
@@ -32,9 +33,14 @@ def batches():
 def loss_and_gradient(name, logits, labels):
     """A loss on some images and its gradient by their logits."""
     logits = logits.clone().requires_grad_()
-    weights = torch.tensor([0.5, 2.0, 1.0])
-    loss = SegmentationLoss(terms={name: 1.0}, weights=weights, ohem_threshold=0.9, ohem_keep=0.7)
-    value = loss({'logits': logits}, labels)
+    if name == 'distillation':
+        value = distillation_loss(logits, logits.detach().flip(1), labels, temperature=2.0)
+    else:
+        weights = torch.tensor([0.5, 2.0, 1.0])
+        loss = SegmentationLoss(
+            terms={name: 1.0}, weights=weights, ohem_threshold=0.9, ohem_keep=0.7
+        )
+        value = loss({'logits': logits}, labels)
     value.backward()
     return value.detach(), logits.grad
 
