@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from seg_ros.model_card import ModelCard
+    from seg_ros.model_card import ModelCard, Variant
 
 AUTO = 'auto'
 FP32, BF16, FP16, INT8 = 'fp32', 'bf16', 'fp16', 'int8'
@@ -115,13 +115,16 @@ def choose_precision(
         if variant is None:
             passed_over.append('the model has no int8 graph')
         elif variant.loss_points > MAX_LOSS_POINTS:
-            passed_over.append(f'its int8 graph loses {variant.loss_points:.2f} points')
+            passed_over.append(_change(variant))
         elif card.net in slow_in_int8:
             passed_over.append(f'{card.net} is slower in int8')
         else:
-            loss = f'its int8 graph loses {variant.loss_points:.2f} points of {variant.metric}'
-            return Choice(INT8, f'{feature}; {loss}')
+            return Choice(INT8, f'{feature}; {_change(variant)}')
     raise ValueError(f'{where} can compute nothing that model {card.name!r} has')
+
+
+def _change(variant: Variant) -> str:
+    return f'its int8 graph changes {variant.metric} by {-variant.loss_points:+.2f} points'
 
 
 def processor_flags() -> frozenset[str]:

@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     )
     print(
         f'{card.folder}: {variant.file} written; {variant.metric} {variant.score:.4f} in int8, '
-        f'{variant.fp32_score:.4f} in fp32 (a loss of {variant.loss_points:.2f} points) on '
+        f'{variant.fp32_score:.4f} in fp32 ({-variant.loss_points:+.2f} points) on '
         f'{variant.measured_on}'
     )
     return 0

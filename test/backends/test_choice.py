@@ -46,14 +46,14 @@ def test_without_an_int8_graph_the_processor_decides(card, available, expected):
 )
 def test_an_int8_graph_is_taken_where_it_was_measured_to_pay(card, available, feature):
     choice = choose_precision('auto', with_int8(card), available, 'here')
-    reason = f'processor has {feature}; its int8 graph loses 0.10 points of mean_iou'
+    reason = f'processor has {feature}; its int8 graph changes mean_iou by -0.10 points'
     assert choice == Choice('int8', reason)
 
 
 def test_an_int8_graph_that_costs_accuracy_is_left_alone(card):
     choice = choose_precision('auto', with_int8(card, loss_points=0.8), NEW, 'here')
     assert choice.precision == 'bf16'
-    assert 'its int8 graph loses 0.80 points' in choice.reason
+    assert 'its int8 graph changes mean_iou by -0.80 points' in choice.reason
     assert choose_precision('int8', with_int8(card, loss_points=0.8), NEW, 'here').precision == (
         'int8'
     )
