@@ -84,6 +84,7 @@ def test_both_engines_give_the_labels_of_torch(name, tmp_path):
         ('segnet_basic', {'decoder': 'single_channel'}),
         ('slim_multibranch', {'depthwise_encoder': True, 'bilinear_upsampling': True}),
         ('slim_multibranch', {'crop_instead_of_pad': True}),
+        ('slim_multibranch', {'batch_norms': True}),
         ('nimbronet2', {'map_height': 16, 'map_width': 24}),
         ('fast_scnn', {'auxiliary_heads': False}),
     ],

@@ -24,14 +24,20 @@ class SameTransposed(nn.Module):
 
     The one row and column too many are cut at the bottom and at the right, as TensorFlow does;
     symmetric padding would shift the map by a pixel.
+
+    Args:
+        channels_in: Channels of the map that enters.
+        channels_out: Channels of the map that leaves.
+        norm: Batch normalisation, before the cut so that engines fold it into the convolution.
     """
 
-    def __init__(self, channels_in: int, channels_out: int) -> None:
+    def __init__(self, channels_in: int, channels_out: int, *, norm: bool = False) -> None:
         super().__init__()
         self.layer = nn.ConvTranspose2d(channels_in, channels_out, 3, stride=2)
+        self.norm = batch_norm(channels_out) if norm else nn.Identity()
 
     def forward(self, features: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, channels_out, 2 H, 2 W)."""
         rows, columns = 2 * int(features.shape[-2]), 2 * int(features.shape[-1])
-        out: Tensor = self.layer(features)
+        out: Tensor = self.norm(self.layer(features))
         return out[..., :rows, :columns]

@@ -69,6 +69,8 @@ def test_nimbronet2_needs_a_heatmap():
         ({'depthwise_encoder': True}, 421_610),
         ({'bilinear_upsampling': True}, 321_782),
         ({'crop_instead_of_pad': True}, 469_238),
+        ({'batch_norms': True}, 470_750),
+        ({'batch_norms': True, 'depthwise_encoder': True, 'bilinear_upsampling': True}, 275_666),
     ],
 )
 def test_slim_multibranch_improvements(options, parameters):
