@@ -36,7 +36,8 @@ export ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
 
 demo: $(VENV)/.runtime
 	$(BIN)/python -m seg_ros demo --model '$(MODEL)' --out '$(OUT)' \
-	  $(if $(BAG),--bag '$(BAG)') $(if $(TOPIC),--topic '$(TOPIC)') $(if $(RATE),--rate '$(RATE)')
+	  $(if $(BAG),--bag '$(BAG)') $(if $(TOPIC),--topic '$(TOPIC)') $(if $(RATE),--rate '$(RATE)') \
+	  $(if $(VOID_IDS),--void-ids $(VOID_IDS))
 
 # Without a compiler the tests of vision_msgs are skipped. OpenGL has a process of its own: Mesa's
 # LLVM and that of PyTorch do not belong into one.
