@@ -170,7 +170,6 @@ def _end_epoch(
     place = None
     if ends or progress.stage_epoch % config.validate_every == 0:
         validation = validator.run(run.model.deployed, autocast(config, run.device))
-        stage.resume_training()
         place = _judge(run, stage, validation, entry)
         if place == 0 and run.display.wants_pictures:
             _show(run, validator, validation)

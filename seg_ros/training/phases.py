@@ -150,7 +150,7 @@ class Stage:
         self.steps = steps
         self.loss = loss.to(model.device)
         self.teacher = teacher
-        self._prepare_net()
+        freeze(model.net, encoder=self.stage.frozen == 'encoder', norms=config.frozen_norms)
         options = config.optimizer
         self.optimizer: optim.Optimizer = build_optimizer(
             model.net,
@@ -182,23 +182,12 @@ class Stage:
             )
         self._runner = runner
 
-    def _prepare_net(self) -> None:
-        freeze(
-            self.model.net,
-            encoder=self.stage.frozen == 'encoder',
-            norms=self.config.frozen_norms,
-        )
-
     def learning_rate(self, step: int) -> float:
         """Rate at a step of the stage."""
         factor = self.schedule.factor(min(step / self.steps, 1.0))
         if self.schedule.name == 'plateau':
             factor *= self.plateau.rate
         return self.stage.learning_rate * factor
-
-    def resume_training(self) -> None:
-        """Back to training mode after a validation."""
-        self._prepare_net()
 
     def train_step(self, batch: Batch, step: int, *, rate: float | None = None) -> Tensor:
         """One step of the optimiser.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +16,21 @@ from seg_ros.model_card import InputSpec
 from seg_ros.preprocess import Placement, crop_logits, place, to_network
 from seg_ros.training.distributed import rank, sum_over_processes, world_size
 from seg_ros.training.loader import ImageStore
+
+
+@contextmanager
+def evaluation_mode(net: nn.Module) -> Iterator[None]:
+    """Eval mode within the context; afterwards every module is in the mode that it was in.
+
+    The net may be the one that is being trained, with parts of it at rest.
+    """
+    before = [(module, module.training) for module in net.modules()]
+    net.eval()
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training
 
 
 @dataclass(frozen=True)
@@ -57,8 +74,7 @@ class Validator:
         self._std = torch.tensor(spec.std, device=device).view(1, 3, 1, 1) * 255
 
     def run(self, net: nn.Module, autocast: torch.autocast) -> Validation:
-        """Score a net, over all processes; it is left in eval mode."""
-        net.eval()
+        """Score a net, over all processes."""
         confusion = torch.zeros(self.num_classes, self.num_classes + 1, dtype=torch.float64)
         iou_of_image: dict[int, float] = {}
         mine = range(rank(), len(self.store), world_size())
@@ -73,7 +89,6 @@ class Validator:
 
     def predict(self, net: nn.Module, position: int, autocast: torch.autocast) -> np.ndarray:
         """(H, W) uint8 channels of one image at its own size."""
-        net.eval()
         return self._predict(net, range(position, position + 1), autocast)[0][1]
 
     @torch.no_grad()
@@ -88,7 +103,7 @@ class Validator:
             truths.append(labels.cpu().numpy())
         batch = torch.from_numpy(np.stack([array for array, _ in prepared]))
         image_nchw = batch.to(self.device).permute(0, 3, 1, 2).float()
-        with autocast:
+        with evaluation_mode(net), autocast:
             logits = net((image_nchw - self._mean) / self._std)['logits'].float()
         return [
             (position, self._classify(logits[i], prepared[i][1]), truths[i])
