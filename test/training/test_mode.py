@@ -58,8 +58,10 @@ def test_evaluation_mode_restores_every_module_even_after_an_error():
     net = TinyNet(3)
     freeze(net, encoder=True, norms=True)
     before = [module.training for module in net.modules()]
-    with pytest.raises(RuntimeError, match='on purpose'), evaluation_mode(net):
+    with evaluation_mode(net):
         assert not any(module.training for module in net.modules())
+    assert [module.training for module in net.modules()] == before
+    with pytest.raises(RuntimeError, match='on purpose'), evaluation_mode(net):
         raise RuntimeError('on purpose')
     assert [module.training for module in net.modules()] == before
     assert True in before
