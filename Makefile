@@ -99,7 +99,7 @@ bench: $(VENV)/.bench
 	@echo "$$(date -u +%H:%M:%S) done"
 
 %/bin/python:
-	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "seg_ros needs Python 3.11+"'
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 10), "seg_ros needs Python 3.10+"'
 	$(PYTHON) -m venv $* || { echo 'venv is missing: apt-get install python3-venv'; exit 1; }
 
 # Only files whose hash is in the repository are installed, built by a setuptools of the same kind.

@@ -72,7 +72,7 @@ setup(
     maintainer='seg_ros maintainers',
     maintainer_email='maintainers@example.org',
     license='Apache-2.0',
-    python_requires='>=3.11',
+    python_requires='>=3.10',
     packages=find_packages(include=['seg_ros', 'seg_ros.*']),
     package_data={'seg_ros': ['py.typed', 'evaluation/report.css']},
     data_files=[

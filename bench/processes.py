@@ -9,7 +9,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from bench.record import ROOT
 
@@ -56,7 +56,7 @@ class Process:
         )
         self._name = f'{module} {" ".join(arguments)}'
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Process:
         return self
 
     def __exit__(

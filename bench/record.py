@@ -9,7 +9,7 @@ import os
 import subprocess
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ class Record:
             'instructions': _instructions(),
             'load_average_before': round(load, 2),
             'commit': _commit(),
-            'date': datetime.now(UTC).strftime('%Y-%m-%d'),
+            'date': datetime.now(timezone.utc).strftime('%Y-%m-%d'),
             'quick': self.quick,
         }
         print(f'{self.name}: {cores} cores of {machine["processor"]}, load average {load:.2f}')

@@ -10,7 +10,7 @@ import contextlib
 import os
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from bench.contestant import LABEL_MASK, PROCESSING, Contestant
 from bench.frames import VGA
@@ -70,7 +70,7 @@ class Rig:
         self._stack = contextlib.ExitStack()
         self._nodes: dict[str, Process] = {}
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Rig:
         end_children_on_signals()
         self._camera = self._stack.enter_context(Process('bench.camera', piped=True))
         self._consumer = self._stack.enter_context(Process('bench.consumer', piped=True))

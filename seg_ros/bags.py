@@ -9,7 +9,7 @@ import sqlite3
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import apsw
 from rosbags.highlevel import AnyReader, AnyReaderError
@@ -211,7 +211,7 @@ class Bag:
         with contextlib.suppress(AttributeError):  # metadata whose list of files is no list
             self._reader.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Bag:
         return self
 
     def __exit__(
@@ -276,7 +276,7 @@ class BagWriter:
                 f'{self.path} cannot be written: {error.strerror}; the recording is incomplete'
             ) from error
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> BagWriter:
         with self._translated():
             self._writer.open()
         return self

@@ -49,7 +49,7 @@ def encoded_size(data: bytes, declared: str) -> tuple[int, int]:
         ValueError: If it is neither, or its header is damaged.
     """
     if data.startswith(_PNG_SIGNATURE) and data[8:16] == b'\0\0\0\x0dIHDR' and len(data) >= 33:
-        return int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
+        return int.from_bytes(data[16:20], 'big'), int.from_bytes(data[20:24], 'big')
     if not is_jpeg(data):
         raise ValueError(f'compressed image ({declared[:40]!r}) is neither JPEG nor PNG')
     position = 2
@@ -58,10 +58,10 @@ def encoded_size(data: bytes, declared: str) -> tuple[int, int]:
         if marker == 0xFF:  # fill byte
             position += 1
             continue
-        length = int.from_bytes(data[position + 2 : position + 4])
+        length = int.from_bytes(data[position + 2 : position + 4], 'big')
         if marker in _START_OF_FRAME:
-            height = int.from_bytes(data[position + 5 : position + 7])
-            return int.from_bytes(data[position + 7 : position + 9]), height
+            height = int.from_bytes(data[position + 5 : position + 7], 'big')
+            return int.from_bytes(data[position + 7 : position + 9], 'big'), height
         if marker not in _BEFORE_FRAME or length < 2:
             break
         position += 2 + length
@@ -107,7 +107,7 @@ def _check_png(data: bytes) -> None:
         raise ValueError(f'compressed image of {len(data)} bytes is truncated: no end of the PNG')
     if len(data) - end > MAX_TRAILING_BYTES:
         raise ValueError(f'compressed image has {len(data) - end} bytes after the end of its PNG')
-    width, height = int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
+    width, height = int.from_bytes(data[16:20], 'big'), int.from_bytes(data[20:24], 'big')
     depth, color_type, interlaced = data[24], data[25], data[28]
     if color_type not in _PNG_CHANNELS:
         raise ValueError(f'compressed image is a PNG of unknown colour type {color_type}')
@@ -122,7 +122,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     for count in itertools.count():
         if position + 12 > len(data):
             return
-        length = int.from_bytes(data[position : position + 4])
+        length = int.from_bytes(data[position : position + 4], 'big')
         kind = data[position + 4 : position + 8]
         if position + 12 + length > len(data):
             raise ValueError(

@@ -205,8 +205,11 @@ class ModelCard:
 
 def sha256_of(path: Path) -> str:
     """Hash a file in bounded memory; hex digits."""
+    digest = hashlib.sha256()
     with path.open('rb') as stream:
-        return hashlib.file_digest(stream, 'sha256').hexdigest()
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def load_model_card(folder: Path | str) -> ModelCard:

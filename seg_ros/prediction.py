@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -22,7 +22,7 @@ class PredictionWriter(Protocol):
         """Write one picture with its (H, W) uint8 class ids, 255 = void."""
         ...
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> PredictionWriter: ...
 
     def __exit__(self, *exception: object) -> None: ...
 
@@ -56,7 +56,7 @@ class PictureFiles:
         for kind, pixels in (('labels', labels_hw), ('overlay', overlay_bgr)):
             _save_png(self._out / kind / f'{picture.name}.png', pixels, self._overwrite)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> PictureFiles:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -99,7 +99,7 @@ class LabelledFolder:
         if not (copy.exists() and copy.samefile(picture.file)):
             shutil.copyfile(picture.file, copy)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> LabelledFolder:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -151,7 +151,7 @@ class OverlayVideo:
             overlay = cv2.resize(overlay, size, interpolation=cv2.INTER_AREA)
         self._writer.write(cv2.cvtColor(overlay, cv2.COLOR_RGB2BGR))
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> OverlayVideo:
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -51,6 +51,28 @@ def test_rooms_import_only_what_they_may(path):
     assert not imported(path) & forbidden
 
 
+# Of the standard library and the built-in functions, what Python 3.10 (Ubuntu 22.04) lacks.
+AFTER_PYTHON_3_10 = {
+    *('Self', 'LiteralString', 'Never', 'NotRequired', 'Required', 'Unpack', 'assert_never'),
+    *('StrEnum', 'EnumType', 'UTC', 'TaskGroup', 'ExceptionGroup', 'BaseExceptionGroup'),
+    *('add_note', 'tomllib', 'file_digest', 'batched', 'getmembers_static', 'is_junction'),
+}
+
+
+@pytest.mark.parametrize('folder', ['seg_ros', 'test', 'bench', 'launch', 'interfaces'])
+def test_python_3_10_can_run_it(folder):
+    newer = []
+    for path in (ROOT / folder).rglob('*.py'):
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'), feature_version=(3, 10))):
+            names = {getattr(node, field, None) for field in ('id', 'attr', 'name', 'module')}
+            newer += [(path.name, name) for name in names & AFTER_PYTHON_3_10]
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                given = len(node.args) + len(node.keywords)
+                if node.func.attr in {'to_bytes', 'from_bytes'} and given < 2:
+                    newer.append((path.name, f'{node.func.attr} without a byte order'))
+    assert not newer
+
+
 @pytest.mark.parametrize('path', MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_nothing_is_unpickled_and_yaml_is_safe(path):
     text = path.read_text(encoding='utf-8')

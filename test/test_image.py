@@ -159,7 +159,7 @@ def test_every_truncation_is_refused(bgr, extension):
 
 def test_a_bomb_is_refused_by_its_header():
     png = bytearray(cv2.imencode('.png', np.zeros((8, 8), np.uint8))[1].tobytes())
-    png[16:24] = (60_000).to_bytes(4) * 2
+    png[16:24] = (60_000).to_bytes(4, 'big') * 2
     with pytest.raises(ValueError, match='60000x60000 has more than max_image_pixels'):
         decode_compressed_image(SimpleNamespace(format='png', data=bytes(png)))
     jpeg = cv2.imencode('.jpg', np.zeros((64, 64), np.uint8))[1].tobytes()
@@ -180,7 +180,7 @@ def test_exif_rotation_is_not_applied(bgr):
         + b'\0' * 4
     )
     exif = b'Exif\x00\x00' + tiff
-    rotated = jpeg[:2] + b'\xff\xe1' + (len(exif) + 2).to_bytes(2) + exif + jpeg[2:]
+    rotated = jpeg[:2] + b'\xff\xe1' + (len(exif) + 2).to_bytes(2, 'big') + exif + jpeg[2:]
     assert cv2.imdecode(np.frombuffer(rotated, np.uint8), cv2.IMREAD_COLOR).shape[:2] == (16, 12)
     image = decode_compressed_image(SimpleNamespace(format='jpeg', data=rotated))
     assert image.pixels.shape == (HEIGHT, WIDTH, 3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from rosbags.typesys import Stores, get_typestore
@@ -72,7 +72,7 @@ class PredictionTopics:
         )
         self.writer.write(BagMessage(self._topics[name], IMAGE_TYPE, image.time_ns, message))
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> PredictionTopics:
         self.writer.__enter__()
         with Bag(self._source) as bag:
             self.writer.declare_topics_of(bag)

@@ -115,7 +115,7 @@ def build_report(
             'dropped_at_s': scoring.dropped_s,
         },
         'machine': describe_machine(),
-        'created': dt.datetime.now(dt.UTC).isoformat(timespec='seconds'),
+        'created': dt.datetime.now(dt.timezone.utc).isoformat(timespec='seconds'),
     }
     return Report(plain(content), examples)
 

@@ -7,7 +7,7 @@ import re
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +150,7 @@ def save_result(name: str, content: dict[str, Any], load_before: float) -> None:
     """
     RESULTS.mkdir(parents=True, exist_ok=True)
     conditions = {
-        'date': datetime.now(UTC).strftime('%Y-%m-%d'),
+        'date': datetime.now(timezone.utc).strftime('%Y-%m-%d'),
         'load_average_before': round(load_before, 2),
         'machine': describe_machine(),
     }
