@@ -23,15 +23,14 @@ def run(args: argparse.Namespace) -> int:
     """Check; 1 when something must be mended."""
     from seg_ros.training.config import load_train_config, recipe_path
     from seg_ros.training.data_check import survey_splits
-    from seg_ros.training.preparation import open_stores
+    from seg_ros.training.preparation import open_stores, surveyed_stores
     from seg_ros.training.run_folder import write_json
     from seg_ros.training.splits import build_split
 
     path = recipe_path(args.config) if args.config else None
     config = load_train_config(path, args.overrides)
-    stores = open_stores(build_split(config))
     survey = survey_splits(
-        stores,
+        surveyed_stores(config, open_stores(build_split(config))),
         max_images=config.check_images,
         allow_overlap=config.split.allow_overlap,
     )

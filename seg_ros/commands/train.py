@@ -77,7 +77,8 @@ def _conclude(done: Run) -> None:
     config, folder, store = done.config, done.folder, done.stores['val']
     history = done.progress.history
     scores = write_report(folder, store, history, num_images=config.report_images)
-    print(f'run: {folder}, validation mIoU {scores["mean_iou"]:.4f}')
+    images = 'validation' if config.holds_out else 'training'
+    print(f'run: {folder}, mIoU {scores["mean_iou"]:.4f} on {images} images')
     print(f'report: {folder / "report" / "index.html"}')
     if config.model_dir:
         model = Path(config.model_dir) / config.name

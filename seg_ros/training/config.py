@@ -42,8 +42,9 @@ class SplitConfig:
 
     mode: str = param(
         'given',
-        'given: splits of the data set; random; blocked: runs of neighbours stay together',
-        choices=('given', 'random', 'blocked'),
+        'given: splits of the data set; random; blocked: runs of neighbours stay together; '
+        'groups: by regular expressions; all: everything trains, nothing gives a score',
+        choices=('given', 'random', 'blocked', 'groups', 'all'),
     )
     train: str = param('train', 'Name of the split to train on (given)')
     val: str = param('val', 'Name of the split to validate on (given)')
@@ -55,9 +56,25 @@ class SplitConfig:
         False, 'Accept the same image on both sides, to overfit on purpose'
     )
     gap: int = param(0, 'Frames left out on each side of a block (blocked)', bounds=(0, 10_000))
+    pool: tuple[str, ...] = param(
+        ('all',), 'Splits of the data set that are put together (groups, all)'
+    )
+    train_groups: str = param(
+        '', 'Regular expression in the names to train on; empty: what does not validate (groups)'
+    )
+    val_groups: str = param('', 'Regular expression in the names to validate on (groups)')
 
     def __post_init__(self) -> None:
         validate(self)
+        for name in ('train_groups', 'val_groups'):
+            try:
+                re.compile(getattr(self, name))
+            except re.error as error:
+                raise ValueError(f'{name}: {error} in {getattr(self, name)!r}') from error
+        if self.mode == 'groups' and not self.val_groups:
+            raise ValueError('val_groups: give a regular expression of the names to validate on')
+        if self.mode in ('groups', 'all') and not self.pool:
+            raise ValueError('pool: give at least one split of the data set')
 
 
 @dataclass(frozen=True)
@@ -261,6 +278,12 @@ class TrainConfig:
             raise ValueError('stages: give at least one')
         if min(self.std) <= 0:
             raise ValueError(f'std {self.std}: every value must be above 0')
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether there are validation images that are not trained on."""
+        others = self.val_dataset or self.val_data or self.val_dataset_options
+        return self.split.mode != 'all' or bool(others)
 
 
 def load_train_config(path: Path | None, overrides: Iterable[str] = ()) -> TrainConfig:

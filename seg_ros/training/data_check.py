@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import cv2
@@ -134,6 +135,7 @@ def survey_splits(
         )
     _report_duplicates(digests, survey.warnings if allow_overlap else survey.problems, survey)
     _report_neighbours(thumbnails, survey)
+    _report_series(stores, survey)
     _report_empty_classes(survey)
     survey.problems = _shorten(survey.problems, 'problems')
     survey.warnings = _shorten(survey.warnings, 'warnings')
@@ -242,8 +244,34 @@ def _report_neighbours(
         survey.warnings.append(
             f'{len(near)} of {len(thumbnails["val"])} validation images look almost like a '
             f'training image ({"; ".join(near[:3])}). Neighbouring frames of a video must not be '
-            'in both: use split.mode=blocked'
+            'in both: use split.mode=blocked or groups'
         )
+
+
+def _report_series(stores: Mapping[str, ImageStore], survey: Survey) -> None:
+    """Warn of drives, or other series of numbered frames, that are on both sides."""
+    if not {'train', 'val'} <= stores.keys():
+        return
+    found = {
+        split: Counter(map(_series, map(stores[split].name, range(len(stores[split])))))
+        for split in ('train', 'val')
+    }
+    shared = sorted((found['train'].keys() & found['val'].keys()) - {''})
+    if shared and len(found['train'] | found['val']) > 1:  # one prefix for all says nothing
+        listing = '; '.join(
+            f'{name!r}: {found["train"][name]} in training, {found["val"][name]} in validation'
+            for name in shared[:3]
+        )
+        survey.warnings.append(
+            f'{len(shared)} series of frames, by their names, are in training and validation '
+            f'({listing}). If a series is one drive, the score says little about another drive: '
+            'use split.mode=groups with split.val_groups'
+        )
+
+
+def _series(name: str) -> str:
+    """What the name of a frame has before its number: that of the recording, mostly."""
+    return re.sub(r'\d+$', '', PurePath(name).stem)
 
 
 def _report_empty_classes(survey: Survey) -> None:

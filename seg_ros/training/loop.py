@@ -267,7 +267,7 @@ def _save(run: Run, stage: Stage, place: int | None) -> None:
 
 def _scores_of(entry: dict[str, Any], config: TrainConfig) -> dict[str, Any]:
     """Validation scores of an epoch as a model card has them: data set -> metric -> value."""
-    if 'mean_iou' not in entry:
+    if 'mean_iou' not in entry or not config.holds_out:
         return {}
     keys = ('mean_iou', 'pixel_accuracy', 'class_accuracy', 'iou')
     data_set = f'{config.val_dataset or config.dataset}_val'

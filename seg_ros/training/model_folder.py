@@ -107,7 +107,7 @@ def export_run(
         run: The run folder.
         folder: The model folder; replaced if it exists.
         store: Images to check the exported graph with, and to fit the temperature of the
-            confidence on: those of the validation.
+            confidence on where they are held out: those of the validation.
         weights_dtype: What kernels are stored as: float32 or float16.
         max_images: How many of them.
 
@@ -132,7 +132,8 @@ def export_run(
         overwrite=True,
     )
     LOG.info('%s is written; it agrees with torch: %s', folder, parity)
-    calibrate(folder, store.dataset, store.indices)
+    if load_train_config(run / CONFIG_FILE).holds_out:
+        calibrate(folder, store.dataset, store.indices)
 
 
 def calibrate(
@@ -179,9 +180,11 @@ def validation_images(trained: Path) -> ImageStore:
 
     Raises:
         FileNotFoundError: If it is no run, or its data are gone.
-        ValueError: If the data have changed.
+        ValueError: If the data have changed, or the run was trained on all of them.
     """
     run = trained if trained.is_dir() else trained.parent.parent
     config = load_train_config(run / CONFIG_FILE)
+    if not config.holds_out:
+        raise ValueError(f'{run} was trained on all of its images (split.mode=all)')
     split = build_split(config, run / SPLITS_FILE)
     return ImageStore(split.val, split.val_indices)

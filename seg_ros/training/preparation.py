@@ -94,7 +94,7 @@ def prepare(
     split = build_split(config, folder / run_folder.SPLITS_FILE if resume else None)
     stores = open_stores(split)
     survey = survey_splits(
-        stores,
+        surveyed_stores(config, stores),
         keep=config.cache != 'none',
         max_images=config.check_images,
         allow_overlap=config.split.allow_overlap,
@@ -157,6 +157,11 @@ def open_stores(split: Split) -> dict[str, ImageStore]:
         'train': ImageStore(split.train, split.train_indices),
         'val': ImageStore(split.val, split.val_indices),
     }
+
+
+def surveyed_stores(config: TrainConfig, stores: dict[str, ImageStore]) -> dict[str, ImageStore]:
+    """The stores to be checked: where nothing is held out, those of the training alone."""
+    return stores if config.holds_out else {'train': stores['train']}
 
 
 def batches_of(run: Run, number: int) -> TrainingBatches:

@@ -53,6 +53,17 @@ def test_a_run_leaves_model_report_and_everything_to_repeat_it(tiny_settings, tm
     assert 'report:' in capsys.readouterr().out
 
 
+def test_a_run_on_all_images_claims_no_score(tiny_settings, tmp_path, capsys):
+    settings = [*tiny_settings, f'model_dir={tmp_path}/models', 'split.mode=all']
+    run = tmp_path / 'run'
+    assert cli.main(['train', '--quiet', '--run-folder', str(run), *settings]) == 0
+    assert 'on training images' in capsys.readouterr().out
+    card = load_model_card(tmp_path / 'models/tiny')
+    assert card.scores == {}
+    assert card.temperature == 1.0
+    assert card.provenance['images']['train'] == 13
+
+
 def test_learning_shows_in_the_score(tiny_config, tmp_path):
     stages = 'stages=[{epochs: 60, batch_size: 5, learning_rate: 0.02}]'
     plain = ('augment.scale_min=1', 'augment.scale_max=1', 'validate_every=60')

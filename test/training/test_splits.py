@@ -1,4 +1,5 @@
 import json
+import re
 
 import cv2
 import numpy as np
@@ -10,7 +11,7 @@ from seg_ros.training.data_check import survey_splits
 from seg_ros.training.loader import ImageStore, TrainingBatches
 from seg_ros.training.phases import build_augmentation
 from seg_ros.training.preparation import open_stores
-from seg_ros.training.splits import blocked_split, build_split, random_split
+from seg_ros.training.splits import blocked_split, build_split, groups_split, random_split
 
 
 def config(*overrides):
@@ -39,6 +40,83 @@ def test_a_blocked_split_keeps_neighbours_apart():
 def test_a_split_with_an_empty_side_is_refused():
     with pytest.raises(ValueError, match='0 for training'):
         blocked_split(config('split.block=100'), 50)
+
+
+DRIVES = ('train/night_001.png', 'train/dawn_7.png', 'val/night_002.png', 'val/noon_3.png')
+
+
+def test_groups_are_kept_whole_whatever_split_they_came_in():
+    chosen = config('split.mode=groups', 'split.val_groups=night')
+    assert groups_split(chosen, DRIVES) == ([1, 3], [0, 2])
+    chosen = config('split.mode=groups', 'split.val_groups=noon|dawn', 'split.train_groups=night')
+    assert groups_split(chosen, DRIVES) == ([0, 2], [1, 3])
+    chosen = config('split.mode=groups', 'split.val_groups=noon', 'split.train_groups=_1|night')
+    assert groups_split(chosen, DRIVES) == ([0, 2], [3])  # the rest is left out
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        (['split.val_groups=fog'], 'of 4 names .* 0 for validation'),
+        (['split.val_groups=_'], '0 are for training'),
+        (['split.val_groups=night', 'split.train_groups=t_'], "2 names fit .*'train/night_001"),
+    ],
+)
+def test_groups_with_an_empty_or_a_doubled_side_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        groups_split(config('split.mode=groups', *settings), DRIVES)
+
+
+@pytest.mark.parametrize('given', ['', 'split.val_groups=(night', 'split.train_groups="*"'])
+def test_groups_need_an_expression_that_can_be_read(given):
+    with pytest.raises(ValueError, match='_groups: '):
+        config('split.mode=groups', *filter(None, [given]))
+
+
+def test_groups_refuse_other_validation_data(data_folder):
+    given = [f'data={data_folder}', f'val_data={data_folder}']
+    with pytest.raises(ValueError, match='groups divides one data set'):
+        build_split(config('split.mode=groups', 'split.val_groups=a', *given))
+
+
+def test_a_pool_is_regrouped_and_saved(data_folder, tmp_path):
+    given = [f'data={data_folder}', 'split.mode=groups', 'split.pool=[train,val]']
+    split = build_split(config(*given, 'split.val_groups=/00[01]'))
+    chosen = {split.val.names[i] for i in split.val_indices}
+    assert chosen == {f'{name}/{name}/00{i}.png' for name in ('train', 'val') for i in (0, 1)}
+    assert len(split.train_indices) == 13 - 4
+    for i in split.val_indices:
+        assert split.val[i].name == split.val.names[i]
+    split.save(tmp_path / 'splits.json')
+    other = config(*given, 'split.val_groups=/002')
+    assert build_split(other, tmp_path / 'splits.json').val_indices == split.val_indices
+
+
+def test_all_images_can_train(data_folder):
+    split = build_split(config(f'data={data_folder}', 'split.mode=all', 'split.pool=[train,val]'))
+    assert split.train_indices == tuple(range(13))
+    assert set(split.val_indices) <= set(split.train_indices)
+
+
+def test_a_drive_on_both_sides_is_warned_of(data_folder, tmp_path):
+    source = sorted((data_folder / 'images/train').iterdir())
+    for folder in ('images', 'labels'):
+        (tmp_path / folder).mkdir()
+        for number, path in enumerate(source):
+            drive = 'north' if number < 4 else 'south'
+            file = data_folder / folder / 'train' / path.name
+            copy = tmp_path / folder / f'{drive}_{number:03d}.png'
+            copy.write_bytes(file.read_bytes())
+    (tmp_path / 'classes.yaml').write_text((data_folder / 'classes.yaml').read_text())
+
+    def warnings(*given):
+        survey = survey_splits(open_stores(build_split(config(f'data={tmp_path}', *given))))
+        return [text for text in survey.warnings if 'series' in text]
+
+    (text,) = warnings('split.mode=random', 'split.val_fraction=0.3')
+    assert re.search(r"'(north|south)_': \d in training, \d in validation", text)
+    assert 'split.mode=groups' in text
+    assert warnings('split.mode=groups', 'split.val_groups=north') == []
 
 
 def test_a_saved_split_is_taken_again_whatever_is_drawn(data_folder, tmp_path):
