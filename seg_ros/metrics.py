@@ -120,7 +120,8 @@ def boundary_f1(
     """Agreement of class contours in one image (Csurka et al., BMVC 2013).
 
     Args:
-        truth_hw: (H, W) uint8 class ids, 255 = void; predictions on void are left out.
+        truth_hw: (H, W) uint8 class ids, 255 = void. Void is no neighbour: neither the truth nor
+            the prediction has a contour along it, as nobody knows what lies behind it.
         prediction_hw: (H, W) uint8 class ids.
         num_classes: Number of classes.
         tolerance_px: How far contours may lie apart; 0.75 % of the diagonal when None.
@@ -131,11 +132,11 @@ def boundary_f1(
     """
     if tolerance_px is None:
         tolerance_px = BOUNDARY_TOLERANCE * math.hypot(*truth_hw.shape)
-    prediction_hw = np.where(truth_hw == VOID_ID, np.uint8(VOID_ID), prediction_hw)
+    void = truth_hw == VOID_ID
     result = np.full(num_classes, math.nan)
     for class_id in range(num_classes):
-        truth, prediction = truth_hw == class_id, prediction_hw == class_id
-        true_contour, contour = _contour(truth), _contour(prediction)
+        true_contour = _contour(truth_hw == class_id, void)
+        contour = _contour((prediction_hw == class_id) & ~void, void)
         either = true_contour | contour
         if not either.any():
             continue
@@ -150,10 +151,12 @@ def boundary_f1(
     return result
 
 
-def _contour(mask_hw: np.ndarray) -> np.ndarray:
-    """Pixels of a region with a neighbour outside of it; the image's edge is no contour."""
+def _contour(mask_hw: np.ndarray, void_hw: np.ndarray) -> np.ndarray:
+    """Pixels of a region with a labelled neighbour outside of it; the image's edge is none."""
     inner = cv2.erode(
-        mask_hw.astype(np.uint8), np.ones((3, 3), np.uint8), borderType=cv2.BORDER_REPLICATE
+        (mask_hw | void_hw).astype(np.uint8),
+        np.ones((3, 3), np.uint8),
+        borderType=cv2.BORDER_REPLICATE,
     )
     return mask_hw & (inner == 0)
 

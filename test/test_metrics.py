@@ -109,9 +109,62 @@ def test_boundary_f1_of_a_class_in_one_only_is_zero_and_in_neither_none():
     assert math.isnan(result[2])
 
 
+def reference_boundary_f1(truth, prediction, class_id, tolerance_px):
+    """By the definition, pixel by pixel: precision and recall of contours within a distance."""
+
+    def contour(labels):
+        rows, columns = truth.shape
+        return [
+            (y, x)
+            for y, x in np.ndindex(truth.shape)
+            if truth[y, x] != 255
+            and labels[y, x] == class_id
+            and any(
+                truth[v, u] != 255 and labels[v, u] != class_id
+                for v in range(max(0, y - 1), min(rows, y + 2))
+                for u in range(max(0, x - 1), min(columns, x + 2))
+            )
+        ]
+
+    def share_near(pixels, others):
+        near = [any(math.dist(p, o) <= tolerance_px for o in others) for p in pixels]
+        return sum(near) / len(near) if near else 0.0
+
+    true, predicted = contour(truth), contour(prediction)
+    if not true and not predicted:
+        return math.nan
+    precision, recall = share_near(predicted, true), share_near(true, predicted)
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
 def test_boundary_f1_ignores_what_lies_on_void():
     truth = disc((32, 32))
     truth[:, 40:] = 255
     prediction = disc((32, 32))
     prediction[:, 42:] = 1 - prediction[:, 42:]
     np.testing.assert_allclose(boundary_f1(truth, prediction, 2), [1, 1])
+
+
+def test_the_edge_of_void_is_no_contour_that_both_agree_on():
+    # Rows of class 0 over class 1, a void band between them; the prediction has its edge 3 rows
+    # below the band, where the truth has none: nothing agrees.
+    truth = np.zeros((16, 8), np.uint8)
+    truth[6:8], truth[8:] = 255, 1
+    prediction = np.zeros_like(truth)
+    prediction[11:] = 1
+    np.testing.assert_array_equal(boundary_f1(truth, prediction, 2, tolerance_px=1.0), [0, 0])
+    prediction[8:] = 1  # as the truth has it: no contour anywhere
+    assert np.isnan(boundary_f1(truth, prediction, 2, tolerance_px=1.0)).all()
+
+
+@pytest.mark.parametrize('seed', range(8))
+def test_boundary_f1_is_what_its_definition_gives_pixel_by_pixel(seed):
+    rng = np.random.default_rng(seed)
+    truth, prediction = (
+        np.kron(rng.integers(0, 3, (5, 6)), np.ones((4, 4))).astype(np.uint8) for _ in range(2)
+    )
+    prediction = np.where(rng.random(truth.shape) < 0.7, truth, prediction)
+    truth[np.kron(rng.random((5, 6)) < 0.3, np.ones((4, 4))) > 0] = 255
+    expected = [reference_boundary_f1(truth, prediction, each, 1.5) for each in range(3)]
+    found = boundary_f1(truth, prediction, 3, tolerance_px=1.5)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
