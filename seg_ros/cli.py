@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import logging
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -44,6 +47,18 @@ def main(argv: list[str] | None = None, *, command: str | None = None) -> int:
     Returns:
         The exit status: 0 for success, 2 for bad input (one line on stderr says what and why).
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors='backslashreplace')  # file names may be no UTF-8
+    try:
+        status = _run(argv, command)
+        sys.stdout.flush()
+    except BrokenPipeError:  # as of `| head`: whoever reads has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    return status
+
+
+def _run(argv: list[str] | None, command: str | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if command is None:
         if not arguments or arguments[0] in ('-h', '--help'):
@@ -68,7 +83,9 @@ def main(argv: list[str] | None = None, *, command: str | None = None) -> int:
         args = parser.parse_intermixed_args(arguments[:ros_start])
         args.ros_arguments = arguments[ros_start:]
         return int(module.run(args))
-    except (ValueError, FileNotFoundError, FileExistsError) as error:
+    except BrokenPipeError:
+        raise
+    except (ValueError, OSError) as error:
         print(f'{command}: {error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -103,6 +103,7 @@ class VideoFile:
     """
 
     def __init__(self, path: Path) -> None:
+        demand_utf8(path)
         self._capture = cv2.VideoCapture(str(path))
         if not self._capture.isOpened():
             raise ValueError(f'{path} cannot be opened as a video')
@@ -146,6 +147,20 @@ class BagImages:
         """Read image by image; they are named by their stamps."""
         for frame in self._frames.read(skips):
             yield Picture(frame.name, to_rgb(frame.image))
+
+
+def demand_utf8(path: Path) -> None:
+    """Refuse a name of a video that is no UTF-8, which OpenCV takes for another or dies of.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    try:
+        str(path).encode('utf-8')
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f'{str(path)!a}: the name is no UTF-8, which videos need; rename it'
+        ) from error
 
 
 def open_pictures(paths: list[Path], image_topic: str | None = None) -> tuple[Kind, PictureSource]:

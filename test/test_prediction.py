@@ -42,7 +42,7 @@ def test_files_are_replaced_only_when_asked_for(tmp_path, folder, primary_model,
     cv2.imwrite(str(truth), np.zeros((4, 4), np.uint8))
     before = truth.read_bytes()
     predict(primary_model, folder, '--out', tmp_path, status=2)
-    assert 'exists' in capsys.readouterr().err
+    assert 'holds files' in capsys.readouterr().err
     assert truth.read_bytes() == before
     predict(primary_model, folder, '--out', tmp_path, '--overwrite')
     assert truth.read_bytes() != before

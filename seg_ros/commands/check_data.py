@@ -16,17 +16,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument('--config', metavar='RECIPE', help='YAML file, or a recipe of the package')
     parser.add_argument('--json', type=Path, help='also write what was found to this file')
+    parser.add_argument('--overwrite', action='store_true', help='replace that file')
     parser.add_argument('overrides', nargs='*', metavar='key=value', help='settings of train')
 
 
 def run(args: argparse.Namespace) -> int:
     """Check; 1 when something must be mended."""
+    from seg_ros.result_files import demand_place
     from seg_ros.training.config import load_train_config, recipe_path
     from seg_ros.training.data_check import survey_splits
     from seg_ros.training.preparation import open_stores, surveyed_stores
     from seg_ros.training.run_folder import write_json
     from seg_ros.training.splits import build_split
 
+    if args.json is not None:
+        demand_place(args.json, overwrite=args.overwrite)
     path = recipe_path(args.config) if args.config else None
     config = load_train_config(path, args.overrides)
     survey = survey_splits(

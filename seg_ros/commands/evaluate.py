@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from seg_ros.evaluation.frames import FrameSource
-    from seg_ros.evaluation.report import Report
+    from seg_ros.evaluation.report import Comparison, Report
     from seg_ros.segmenter import Segmenter
 
 
@@ -53,15 +53,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     out.add_argument(
         '--write-prefix', default='/segmentation', help='what their topics stand under'
     )
+    out.add_argument('--overwrite', action='store_true', help='replace reports that exist')
     out.add_argument('--min-miou', type=float, help='exit with status 1 below this mIoU')
     out.add_argument('--quiet', action='store_true', help='no progress bar')
 
 
 def run(args: argparse.Namespace) -> int:
     from seg_ros.evaluation.offline import evaluate
-    from seg_ros.evaluation.page import save_page
     from seg_ros.evaluation.recording import PredictionTopics
-    from seg_ros.evaluation.report import Report, save_json
+    from seg_ros.evaluation.report import Report
     from seg_ros.segmenter import load
 
     _check(args)
@@ -90,17 +90,30 @@ def run(args: argparse.Namespace) -> int:
             predictions=predictions,
             with_progress=not args.quiet,
         )
-    if args.json:
-        save_json(result.content, args.json)
-    if args.html:
-        save_page(result, args.html)
     reports = [result] if isinstance(result, Report) else list(result.reports)
-    for report in reports:
-        print(summary(report.content))
-    return _status(reports, args.min_miou)
+    for report in reports:  # first: whatever becomes of the files, the result is not lost
+        print(summary(report.content), flush=True)
+    status = _status(reports, args.min_miou)
+    _save(result, args)
+    return status
+
+
+def _save(result: Report | Comparison, args: argparse.Namespace) -> None:
+    """Write both files, the second one even where the first one fails."""
+    from seg_ros.evaluation.page import save_page
+    from seg_ros.evaluation.report import save_json
+
+    try:
+        if args.json:
+            save_json(result.content, args.json)
+    finally:
+        if args.html:
+            save_page(result, args.html)
 
 
 def _check(args: argparse.Namespace) -> None:
+    from seg_ros.result_files import demand_place
+
     if bool(args.bag) == bool(args.dataset):
         raise ValueError('give either --bag or --dataset')
     if args.dataset and not args.root:
@@ -111,6 +124,8 @@ def _check(args: argparse.Namespace) -> None:
         raise ValueError(f'--min-miou is {args.min_miou}; give 0 to 1')
     if args.min_miou is not None and args.bag and not args.label_topic:
         raise ValueError('--min-miou needs --label-topic')
+    for path in filter(None, (args.json, args.html)):
+        demand_place(path, overwrite=args.overwrite)
 
 
 def _source(

@@ -19,16 +19,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--high', type=float, default=10.0, help='last learning rate')
     parser.add_argument('--steps', type=int, default=100, help='steps from one to the other')
     parser.add_argument('--picture', type=Path, default=Path('find_lr.png'), help='the curve')
+    parser.add_argument('--overwrite', action='store_true', help='replace the picture')
     parser.add_argument('overrides', nargs='*', metavar='key=value', help='settings of train')
 
 
 def run(args: argparse.Namespace) -> int:
     """Test; prints the suggested rate and writes the curve."""
+    from seg_ros.result_files import demand_place, write_atomically
     from seg_ros.training.config import load_train_config, recipe_path
     from seg_ros.training.lr_finder import find_learning_rate
     from seg_ros.training.pictures import range_test_picture, to_png
     from seg_ros.training.preparation import prepare
 
+    demand_place(args.picture, overwrite=args.overwrite)
     path = recipe_path(args.config) if args.config else None
     config = load_train_config(path, args.overrides)
     if not 0 <= args.stage < len(config.stages):
@@ -38,9 +41,9 @@ def run(args: argparse.Namespace) -> int:
     ready = prepare(config, Path(), record=False)
     found = find_learning_rate(ready, args.stage, low=args.low, high=args.high, steps=args.steps)
     picture = range_test_picture(found.rates, found.losses, found.suggestion)
-    args.picture.write_bytes(to_png(picture))
     print(f'steepest fall of the loss at {found.suggestion:.2e}: use it as the peak')
     print(f'a tenth of the rate of the smallest loss is {found.largest:.2e}: for one cycle')
-    print(f'curve: {args.picture}')
     print(f'settings: stages.{args.stage}.learning_rate={found.suggestion:.2e}')
+    write_atomically(args.picture, to_png(picture))
+    print(f'curve: {args.picture}')
     return 0

@@ -138,6 +138,8 @@ def _start_worker(dataset: RobocupScenes) -> None:
 def _write_one(job: tuple[int, Path, str]) -> int:
     import cv2
 
+    from seg_ros.result_files import write_picture
+
     index, out, suffix = job
     assert _dataset is not None, 'workers are started by _start_worker'
     sample = _dataset[index]
@@ -147,6 +149,5 @@ def _write_one(job: tuple[int, Path, str]) -> int:
         (out / 'images' / f'{sample.name}.{suffix}', image, quality),
         (out / 'labels' / f'{sample.name}.png', sample.labels, []),
     ):
-        if not cv2.imwrite(str(path), pixels, options):
-            raise ValueError(f'{path} could not be written')
+        write_picture(path, pixels, options)
     return index

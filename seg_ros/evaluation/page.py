@@ -21,6 +21,7 @@ from seg_ros.evaluation.charts import (
 )
 from seg_ros.evaluation.examples import Example
 from seg_ros.evaluation.report import Comparison, Report
+from seg_ros.result_files import write_text
 
 _STYLE = Path(__file__).with_name('report.css')
 # The page may show its own pictures and style; whatever slipped into a name can load nothing.
@@ -31,9 +32,12 @@ _KIND_TITLES = {'best': 'Best', 'median': 'Around the median', 'worst': 'Worst'}
 
 
 def save_page(result: Report | Comparison, path: Path) -> None:
-    """Write the page."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render(result), encoding='utf-8')
+    """Write the page.
+
+    Raises:
+        ValueError: If the file cannot be written.
+    """
+    write_text(path, render(result))
 
 
 def render(result: Report | Comparison) -> str:

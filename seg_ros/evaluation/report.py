@@ -16,6 +16,7 @@ from seg_ros.evaluation.examples import Example, Kind
 from seg_ros.evaluation.machine import describe_machine
 from seg_ros.evaluation.scoring import Scoring, percentiles
 from seg_ros.model_card import ModelCard
+from seg_ros.result_files import write_text
 
 SCHEMA = 1
 # Everything else is equal for equal input.
@@ -131,10 +132,13 @@ def headline(scoring: Scoring) -> dict[str, Any]:
 
 
 def save_json(content: Mapping[str, Any], path: Path) -> None:
-    """Write a document; numbers that do not exist are null."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a document; numbers that do not exist are null.
+
+    Raises:
+        ValueError: If the file cannot be written.
+    """
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + '\n', encoding='utf-8')
+    write_text(path, text + '\n')
 
 
 def plain(value: Any) -> Any:

@@ -19,7 +19,6 @@ import contextlib
 import errno
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,8 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
+
+from seg_ros.result_files import write_atomically
 
 FOLDER = 'checkpoints'
 LAST, PREVIOUS, BEST = 'last', 'previous', 'best'
@@ -186,26 +187,6 @@ def save_checkpoint(
 def best_path(folder: Path, place: int) -> Path:
     """Description of the best checkpoint (place 0), the second, and so on."""
     return folder / (f'{BEST}.json' if place == 0 else f'{BEST}_{place + 1}.json')
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file by new content, wholly or not at all, whatever happens meanwhile."""
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    try:
-        with temporary.open('wb') as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)  # the rename itself must reach the disk
-    finally:
-        os.close(directory)
 
 
 def remove_unnamed(folder: Path) -> None:

@@ -15,7 +15,7 @@ import torch
 
 from seg_ros.metrics import Scores, boundary_f1
 from seg_ros.model_card import ClassInfo, ModelCard
-from seg_ros.training.checkpoint import write_atomically
+from seg_ros.result_files import write_atomically
 from seg_ros.training.loader import ImageStore
 from seg_ros.training.model_folder import load_trained
 from seg_ros.training.pictures import (

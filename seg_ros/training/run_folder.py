@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from seg_ros import __version__
-from seg_ros.training.checkpoint import FOLDER, LAST, write_atomically
+from seg_ros.result_files import write_atomically
+from seg_ros.training.checkpoint import FOLDER, LAST
 from seg_ros.training.config import TrainConfig, save_train_config
 
 CONFIG_FILE, SPLITS_FILE = 'config.yaml', 'splits.json'

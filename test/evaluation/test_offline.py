@@ -47,7 +47,7 @@ def evaluated(tmp_path, model, *arguments, status=0, name='report.json'):
     """Run the command and read its report."""
     path = tmp_path / name
     arguments = [*map(str, arguments), '--model', str(model), '--backend', 'onnxruntime']
-    assert main(['evaluate', *arguments, '--json', str(path), '--quiet']) == status
+    assert main(['evaluate', *arguments, '--json', str(path), '--overwrite', '--quiet']) == status
     return json.loads(path.read_text()) if path.exists() else None
 
 
