@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import (
     DurabilityPolicy,
     HistoryPolicy,
@@ -16,6 +15,7 @@ from rclpy.qos import (
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from seg_ros.node.compat import subscription_events
 from seg_ros.node.config import COMPRESSED, NodeConfig, camera_info_topic
 from seg_ros.node.publisher import WEAKER_STRONGER
 
@@ -98,7 +98,7 @@ class CameraInput:
         policies = [QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.DURABILITY]
         if not self._auto:
             policies.append(QoSPolicyKind.RELIABILITY)
-        events = SubscriptionEventCallbacks(
+        events = subscription_events(
             matched=lambda _: self._graph_changed.trigger(),
             incompatible_qos=self._on_incompatible_qos,
         )

@@ -15,6 +15,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
+from seg_ros.node.compat import PROFILE_VARIABLES, profile_variable
 from seg_ros.share import share_file
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from rclpy.node import Node
     from rclpy.timer import Timer
 
-# Fast DDS 2 (Jazzy) reads the first; Fast DDS 3 (Kilted) the second, and warns about the first.
-_PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 _WAKE_PERIOD_S = 0.1
 # glibc's mallopt(3): parameter -> bytes. A 4K image in bgr8 takes 24 MiB.
 _MALLOC_THRESHOLDS = {-3: 32 << 20, -1: 256 << 20}  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
@@ -35,10 +34,9 @@ def large_image_environment() -> dict[str, str]:
 
     Nothing where the user chose a profile. Other middleware ignores the variable.
     """
-    if any(name in os.environ for name in _PROFILE_VARIABLES):
+    if any(name in os.environ for name in PROFILE_VARIABLES):
         return {}
-    is_kilted = hasattr(rclpy, 'InitContextManager')  # came with it
-    return {_PROFILE_VARIABLES[is_kilted]: str(share_file('config/fastdds.xml'))}
+    return {profile_variable(): str(share_file('config/fastdds.xml'))}
 
 
 def use_large_image_profile() -> None:

@@ -19,6 +19,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from seg_ros.node.camera_input import CameraInput
 from seg_ros.node.class_topics import ClassTopics
+from seg_ros.node.compat import add_post_set_parameters_callback
 from seg_ros.node.config import NodeConfig
 from seg_ros.node.frame_worker import Frame, FrameWorker
 from seg_ros.node.freshness import RateLimit
@@ -55,8 +56,8 @@ class SegmentationNode(LifecycleNode):
         super().__init__('segmentation')
         self.config = declare_parameters(self, defaults or NodeConfig())
         self._in_use = InUseParameters(self)
+        add_post_set_parameters_callback(self, self._take_parameters)
         self.add_on_set_parameters_callback(self._check_parameters)
-        self.add_post_set_parameters_callback(self._take_parameters)
         self._outputs: dict[str, Outputs] = {}  # by image topic, as _inputs
         self._inputs: dict[str, CameraInput] = {}
         self._rate_limits: dict[str, RateLimit] = {}
