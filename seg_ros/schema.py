@@ -19,6 +19,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import reprlib
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -28,6 +29,9 @@ from typing import Any, TypeVar
 Config = TypeVar('Config')
 
 _KEY = 'seg_ros.param'
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 100
+_SHORT.maxlist = _SHORT.maxtuple = 8
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ def validate(config: Any) -> None:
         ValueError: Naming field, value, and what is allowed.
     """
     for setting in settings_of(config):
-        _check(setting, getattr(config, setting.name))
+        check(setting, getattr(config, setting.name))
 
 
 def from_mapping(cls: type[Config], mapping: Mapping[str, Any]) -> Config:
@@ -102,13 +106,13 @@ def from_mapping(cls: type[Config], mapping: Mapping[str, Any]) -> Config:
             bounds or a missing setting.
     """
     if not isinstance(mapping, Mapping):
-        raise ValueError(f'{cls.__name__}: expected a mapping, got {mapping!r}')
+        raise ValueError(f'{cls.__name__}: expected a mapping, got {quoted(mapping)}')
     settings = {setting.name: setting for setting in settings_of(cls)}
     for key in mapping:
         if key not in settings:
             near = difflib.get_close_matches(str(key), settings, n=1)
             hint = f'did you mean {near[0]!r}?' if near else f'available: {", ".join(settings)}'
-            raise ValueError(f'unknown setting {key!r}; {hint}')
+            raise ValueError(f'unknown setting {quoted(key)}; {hint}')
     missing = [
         name
         for name, setting in settings.items()
@@ -133,6 +137,35 @@ def convert(setting: Setting, value: Any) -> Any:
         ValueError: If the value is of another type.
     """
     return _convert(setting.type, value, setting.name)
+
+
+def check(setting: Setting, value: Any) -> None:
+    """Check a converted value against the declaration of its setting.
+
+    Raises:
+        ValueError: Naming setting, value, and what is allowed.
+    """
+    if not _fits(setting.type, value):
+        raise ValueError(
+            f'{setting.name}: expected {type_name(setting.type)}, got {quoted(value)}'
+        )
+    if value is None:
+        return
+    items = value if isinstance(value, tuple) else (value,)
+    if setting.choices is not None:
+        for item in items:
+            if item not in setting.choices:
+                allowed = ', '.join(map(str, setting.choices))
+                raise ValueError(
+                    f'{setting.name}: {quoted(item)} is unknown; available: {allowed}'
+                )
+    if any(isinstance(item, float) and math.isnan(item) for item in items):
+        raise ValueError(f'{setting.name}: {quoted(value)} is not a number')
+    if setting.bounds is not None:
+        low, high = setting.bounds
+        for item in items:
+            if isinstance(item, (int, float)) and not low <= item <= high:
+                raise ValueError(f'{setting.name}: {item} is outside {low} to {high}')
 
 
 def _plain(value: Any) -> Any:
@@ -173,11 +206,11 @@ def _convert(kind: Any, value: Any, name: str) -> Any:
 
 def _convert_tuple(args: tuple[Any, ...], value: Any, name: str) -> tuple[Any, ...]:
     if not isinstance(value, (list, tuple)):
-        raise ValueError(f'{name}: expected a list, got {value!r}')
+        raise ValueError(f'{name}: expected a list, got {quoted(value)}')
     if len(args) == 2 and args[1] is Ellipsis:
         return tuple(_convert(args[0], item, f'{name}[{i}]') for i, item in enumerate(value))
     if len(value) != len(args):
-        raise ValueError(f'{name}: expected {len(args)} values, got {value!r}')
+        raise ValueError(f'{name}: expected {len(args)} values, got {quoted(value)}')
     return tuple(_convert(arg, item, name) for arg, item in zip(args, value, strict=True))
 
 
@@ -198,24 +231,9 @@ def _fits(kind: Any, value: Any) -> bool:
     return isinstance(value, origin or kind)
 
 
-def _check(setting: Setting, value: Any) -> None:
-    if not _fits(setting.type, value):
-        raise ValueError(f'{setting.name}: expected {type_name(setting.type)}, got {value!r}')
-    if value is None:
-        return
-    items = value if isinstance(value, tuple) else (value,)
-    if setting.choices is not None:
-        for item in items:
-            if item not in setting.choices:
-                allowed = ', '.join(map(str, setting.choices))
-                raise ValueError(f'{setting.name}: {item!r} is unknown; available: {allowed}')
-    if any(isinstance(item, float) and math.isnan(item) for item in items):
-        raise ValueError(f'{setting.name}: {value!r} is not a number')
-    if setting.bounds is not None:
-        low, high = setting.bounds
-        for item in items:
-            if isinstance(item, (int, float)) and not low <= item <= high:
-                raise ValueError(f'{setting.name}: {item} is outside {low} to {high}')
+def quoted(value: Any) -> str:
+    """Show what was got in a message: as ``repr`` does, but never longer than a line."""
+    return _SHORT.repr(value)
 
 
 def type_name(kind: Any) -> str:

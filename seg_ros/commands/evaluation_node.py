@@ -20,7 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Spin until a signal, or until it is quiet where ``quiet_after_s`` is set."""
+    import functools
+
     from seg_ros.node.evaluation_node import EvaluationNode
     from seg_ros.node.runtime import spin
 
-    return spin(EvaluationNode, args.ros_arguments)
+    build_node = functools.partial(EvaluationNode, arguments=args.ros_arguments)
+    return spin(build_node, args.ros_arguments)

@@ -19,7 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Spin until SIGINT or SIGTERM."""
+    import functools
+
     from seg_ros.node.runtime import spin
     from seg_ros.node.segmentation_node import SegmentationNode
 
-    return spin(SegmentationNode, args.ros_arguments)
+    build_node = functools.partial(SegmentationNode, arguments=args.ros_arguments)
+    return spin(build_node, args.ros_arguments)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from seg_ros.backends import AUTO, BACKENDS, DEVICES, PRECISIONS
 from seg_ros.image import MAX_IMAGE_PIXELS
 from seg_ros.node.interface import GEOMETRY_TOPICS
 from seg_ros.postprocess import EVERY_CLASS, parse_mapping
-from seg_ros.schema import param, validate
+from seg_ros.schema import param, quoted, validate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 RAW, COMPRESSED = 'raw', 'compressed'
 _SUFFIX = f'/{COMPRESSED}'
+_MAX_CAMERAS = 32
 
 
 @dataclass(frozen=True)
@@ -68,16 +73,16 @@ class NodeConfig:
         bounds=(0.0, 1000.0),
     )
 
-    class_remap: str = param(
-        '',
-        'Merge, drop, rename or renumber classes: "{line: field, ball: 3, goal: void}"',
+    class_remap: tuple[str, ...] = param(
+        (),
+        "Merge, drop, rename or renumber classes: ['line: field', 'ball: 2', 'background: void']",
         live=True,
     )
     min_confidence: float = param(
         0.0, 'Pixels of lower probability become 255 = void', bounds=(0.0, 1.0), live=True
     )
-    min_area_px: str = param(
-        '', 'Smaller spots of a class become void: "{ball: 20, all: 5}"', live=True
+    min_area_px: tuple[str, ...] = param(
+        (), "Smaller spots of a class become void: ['ball: 20', 'all: 5']", live=True
     )
     roi: tuple[int, int, int, int] = param(
         (0, 0, 0, 0),
@@ -136,9 +141,17 @@ class NodeConfig:
     def __post_init__(self) -> None:
         validate(self)
         if not self.image_topics or not all(self.image_topics):
-            raise ValueError(f'image_topics: {list(self.image_topics)} holds no or an empty topic')
+            raise ValueError(
+                f'image_topics: {quoted(list(self.image_topics))} holds no or an empty topic'
+            )
+        if len(self.image_topics) > _MAX_CAMERAS:
+            given = len(self.image_topics)
+            raise ValueError(f'image_topics: {given} cameras; allowed are {_MAX_CAMERAS}')
         if len(set(self.image_topics)) != len(self.image_topics):
-            raise ValueError(f'image_topics: {list(self.image_topics)} names a topic twice')
+            raise ValueError(
+                f'image_topics: {quoted(list(self.image_topics))} names a topic twice'
+            )
+        self.camera_names()
         for name in ('class_remap', 'min_area_px'):
             parse_mapping(name, getattr(self, name))
 
@@ -153,14 +166,29 @@ class NodeConfig:
 
         The prefix is the topic without its ``image_raw``-like last part: ``/front/image_raw``
         publishes under ``~/front/``. Where two topics would share it, the whole topic is kept.
+
+        Raises:
+            ValueError: If two cameras would publish on the same topics.
         """
         if len(self.image_topics) == 1:
             return {self.image_topics[0]: ''}
-        whole = {topic: topic.removesuffix(_SUFFIX).strip('/~') for topic in self.image_topics}
-        short = {topic: _without_image_part(name) for topic, name in whole.items()}
-        if len(set(short.values())) < len(short):
-            short = whole
-        return {topic: name.replace('/', '_') + '/' for topic, name in short.items()}
+        whole = [topic.removesuffix(_SUFFIX).strip('/~') for topic in self.image_topics]
+        names = _flat(map(_without_image_part, whole))
+        if len(set(names)) < len(names):
+            names = _flat(whole)
+        taken: dict[str, str] = {}
+        for topic, name in zip(self.image_topics, names, strict=True):
+            if (other := taken.setdefault(name, topic)) != topic:
+                raise ValueError(
+                    f'image_topics: {quoted(other)} and {quoted(topic)} would both publish under '
+                    f'~/{name}; give one another name, such as other/image, and remap it: '
+                    f'-r other/image:={topic}'
+                )
+        return {topic: f'{name}/' for name, topic in taken.items()}
+
+
+def _flat(names: Iterable[str]) -> list[str]:
+    return [name.replace('/', '_') for name in names]
 
 
 def _without_image_part(topic: str) -> str:

@@ -27,6 +27,7 @@ from seg_ros.node.bag_player import message_class
 from seg_ros.node.config import COMPRESSED
 from seg_ros.node.evaluation_config import EvaluationConfig
 from seg_ros.node.messages import from_class_names
+from seg_ros.node.parameter_service import ParameterService
 from seg_ros.node.parameters import declare_parameters
 from seg_ros.node.publisher import LATCHED, create_publisher
 from seg_ros.segmenter import find_model
@@ -45,14 +46,21 @@ _BAD_INPUT, _BELOW = 2, 1
 class EvaluationNode(Node):
     """Subscribes to image, truth, label mask and confidence; publishes scores; ends with a report.
 
+    Args:
+        defaults: Config with the values of those parameters that nobody gives.
+        arguments: What ``rclpy.init`` got; None: the process's own, as there.
+
     Raises:
         ValueError: If a parameter is unknown or wrong.
         FileNotFoundError: If there is no such model.
     """
 
-    def __init__(self, defaults: EvaluationConfig | None = None) -> None:
-        super().__init__('evaluation')
-        self.config = declare_parameters(self, defaults or EvaluationConfig())
+    def __init__(
+        self, defaults: EvaluationConfig | None = None, arguments: Sequence[str] | None = None
+    ) -> None:
+        super().__init__('evaluation', start_parameter_services=False)
+        self.config = declare_parameters(self, defaults or EvaluationConfig(), arguments)
+        self._parameter_service = ParameterService(self, self.config)
         self.is_done = False
         self._card: ModelCard | None = None
         self._live: LiveEvaluation | None = None

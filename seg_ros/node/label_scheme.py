@@ -10,6 +10,7 @@ from seg_ros.node import messages
 from seg_ros.node.interface import GEOMETRY_TOPICS, MASK_PREFIX
 from seg_ros.overlay import palette
 from seg_ros.postprocess import EVERY_CLASS, Postprocessor, load_self_mask, parse_mapping
+from seg_ros.schema import quoted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +37,8 @@ class LabelScheme:
         masks: Topic ``mask/<class>`` -> class id.
         shapes: Topic of a geometry output -> class ids that it is taken from.
         postprocessors: By image topic.
+        self_mask: The parameter, as it was when the files were read.
+        bodies: Image topic -> what was read: (H, W) bool, true where the robot sees itself.
     """
 
     classes: tuple[ClassInfo, ...]
@@ -43,6 +46,8 @@ class LabelScheme:
     masks: dict[str, int]
     shapes: dict[str, tuple[int, ...]]
     postprocessors: dict[str, Postprocessor]
+    self_mask: str
+    bodies: dict[str, np.ndarray | None]
 
     def topics(self) -> dict[str, str]:
         """Outputs that come and go with the classes and parameters: name -> type."""
@@ -66,22 +71,37 @@ class Serving:
     config: NodeConfig
 
 
-def build_label_scheme(classes: tuple[ClassInfo, ...], config: NodeConfig) -> LabelScheme:
+def build_label_scheme(
+    classes: tuple[ClassInfo, ...], config: NodeConfig, present: LabelScheme | None = None
+) -> LabelScheme:
     """Fit the parameters to the classes of a model.
+
+    Args:
+        classes: Those of the model.
+        config: The parameters.
+        present: What runs; its self masks go on while the parameter stays, even where their files
+            are gone.
 
     Raises:
         ValueError: If they do not fit: an unknown class, an unusable self mask, no vision_msgs.
         FileNotFoundError: If there is no such self mask.
     """
+    if present is not None and present.self_mask == config.self_mask:
+        bodies = present.bodies
+    else:
+        bodies = {
+            topic: _read_body(config.self_mask, prefix.strip('/'))
+            for topic, prefix in config.camera_names().items()
+        }
     postprocessors = {
         topic: Postprocessor(
             classes,
             remap=parse_mapping('class_remap', config.class_remap),
             min_area_px=parse_mapping('min_area_px', config.min_area_px),
             roi=config.roi,
-            self_mask=_self_mask(config.self_mask, prefix.strip('/')),
+            self_mask=body,
         )
-        for topic, prefix in config.camera_names().items()
+        for topic, body in bodies.items()
     }
     published = next(iter(postprocessors.values())).classes
     ids = {entry.name: entry.id for entry in published}
@@ -91,10 +111,12 @@ def build_label_scheme(classes: tuple[ClassInfo, ...], config: NodeConfig) -> La
         masks=_masks(ids, config.masks),
         shapes=dict(_shape(ids, shape) for shape in config.geometry),
         postprocessors=postprocessors,
+        self_mask=config.self_mask,
+        bodies=bodies,
     )
 
 
-def _self_mask(path: str, camera: str) -> np.ndarray | None:
+def _read_body(path: str, camera: str) -> np.ndarray | None:
     return load_self_mask(Path(path.replace('{camera}', camera)).expanduser()) if path else None
 
 
@@ -102,7 +124,7 @@ def _masks(ids: dict[str, int], chosen: tuple[str, ...]) -> dict[str, int]:
     for name in chosen:
         if name not in ids and name != EVERY_CLASS:
             raise ValueError(
-                f'masks: no class {name!r}; there are {", ".join([*ids, EVERY_CLASS])}'
+                f'masks: no class {quoted(name)}; there are {", ".join([*ids, EVERY_CLASS])}'
             )
     return {
         MASK_PREFIX + name: label

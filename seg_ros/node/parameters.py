@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import sys
 import typing
 from array import array
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,46 +13,104 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.exceptions import ParameterException
 from rclpy.parameter import Parameter
 
-from seg_ros.schema import Setting, convert, settings_of
+from seg_ros.node.parameter_sources import find_sources
+from seg_ros.schema import Setting, check, convert, quoted, settings_of
 
 Config = TypeVar('Config', bound='DataclassInstance')
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from _typeshed import DataclassInstance
     from rclpy.node import Node
 
 
-# Parameters that rclpy declares by itself.
-_FOREIGN = ('use_sim_time', 'start_type_description_service', 'qos_overrides.')
+# Parameters that rclpy declares by itself, and what the node tells of itself: a file that
+# `ros2 param dump` made of the node holds them, too.
+_FOREIGN = ('use_sim_time', 'start_type_description_service', 'qos_overrides.', 'in_use.')
 IN_USE = ('device', 'backend', 'precision', 'model_name', 'model_sha256')
+_TYPES = {bool: 'BOOL', int: 'INTEGER', float: 'DOUBLE', str: 'STRING'}
+_MAX_TEXT = 4096  # characters; as long as a path may be
+_MAX_ENTRIES = 256
+_MAX_REASON = 600  # characters
 
 
-def declare_parameters(node: Node, defaults: Config) -> Config:
+def declare_parameters(
+    node: Node, defaults: Config, arguments: Sequence[str] | None = None
+) -> Config:
     """Declare every setting and read what launch files and command line gave.
+
+    Args:
+        node: Owner of the parameters.
+        defaults: Config with the values of those that nobody gave.
+        arguments: What ``rclpy.init`` got; None: the process's own, as there.
 
     Raises:
         ValueError: For an unknown parameter, which rclpy itself would ignore, and for a wrong
             value.
     """
     settings = {setting.name: setting for setting in settings_of(defaults)}
-    # rclpy offers no public view of overrides that nobody declared.
-    for name in node._parameter_overrides:
-        if name not in settings and not name.startswith(_FOREIGN):
-            near = difflib.get_close_matches(name, settings, n=1)
-            hint = f'did you mean {near[0]!r}?' if near else f'available: {", ".join(settings)}'
-            raise ValueError(f'unknown parameter {name!r}; {hint}')
+    given = given_parameters(node)
+    sources = find_sources(
+        sys.argv if arguments is None else arguments, node.get_fully_qualified_name()
+    )
+    unknown = [name for name in given if name not in settings and not name.startswith(_FOREIGN)]
+    if shared := [name for name in unknown if name in sources.shared - sources.own]:
+        node.get_logger().warning(
+            f'passed over, as a file for all nodes gives them and this one has none of them: '
+            f'{quoted(shared)}'
+        )
+    for name in unknown:
+        if name not in shared:
+            raise ValueError(unknown_parameter(name, settings))
     values = {}
     for setting in settings.values():
-        default = getattr(defaults, setting.name)
-        value = list(default) if isinstance(default, tuple) else default
-        try:
-            parameter = node.declare_parameter(setting.name, value, _descriptor(setting))
-        except ParameterException as error:  # out of range or of another type
-            raise ValueError(f'{setting.name}: {error}') from error
-        values[setting.name] = convert(setting, _plain(setting, parameter))
+        plain = Parameter(setting.name, value=_plain(getattr(defaults, setting.name)))
+        parameter = typed(setting, given.get(setting.name, plain))
+        _declare(node, setting, parameter)
+        values[setting.name] = convert(setting, parameter.value)
     return dataclasses.replace(defaults, **values)
+
+
+def given_parameters(node: Node) -> Mapping[str, Parameter]:
+    """What was given to a node when it was started; rclpy offers no public view of it."""
+    return node._parameter_overrides
+
+
+def unknown_parameter(name: str, known: Iterable[str]) -> str:
+    """Say that there is no such parameter, and which one may be meant."""
+    near = difflib.get_close_matches(name[:_MAX_REASON], known, n=1)
+    hint = f'did you mean {near[0]!r}?' if near else f'available: {", ".join(known)}'
+    return f'unknown parameter {quoted(name)}; {hint}'
+
+
+def typed(setting: Setting, parameter: Parameter) -> Parameter:
+    """Bring a parameter to the type of its setting.
+
+    YAML takes ``1`` for an integer, and ``[]`` has no type: rclpy has None for it in a file, a
+    list of bytes in Python and ``ros2 param set`` a list of booleans.
+
+    Raises:
+        ValueError: If it is of another type, or too long.
+    """
+    value = list(parameter.value) if isinstance(parameter.value, array) else parameter.value
+    is_list = typing.get_origin(setting.type) is tuple
+    if is_list and value is None:
+        value = []
+    items = value if isinstance(value, list) else [value]
+    if len(items) > _MAX_ENTRIES:
+        raise ValueError(f'{setting.name}: {len(items)} entries; allowed are {_MAX_ENTRIES}')
+    longest = max((len(item) for item in items if isinstance(item, str)), default=0)
+    if longest > _MAX_TEXT:
+        raise ValueError(f'{setting.name}: {longest} characters; allowed are {_MAX_TEXT}')
+    try:
+        converted = convert(setting, value)
+        check(setting, converted)
+    except ValueError as error:
+        raise ValueError(f'{error} ({setting.doc})') from error
+    item = typing.get_args(setting.type)[0] if is_list else setting.type
+    kind = Parameter.Type[_TYPES[item] + ('_ARRAY' if is_list else '')]
+    return Parameter(setting.name, kind, _plain(converted))
 
 
 def changed_config(config: Config, parameters: list[Parameter], *, running: bool) -> Config:
@@ -70,7 +129,7 @@ def changed_config(config: Config, parameters: list[Parameter], *, running: bool
     for parameter in parameters:
         if (setting := settings.get(parameter.name)) is None:
             continue
-        value = convert(setting, _plain(setting, parameter))
+        value = convert(setting, typed(setting, parameter).value)
         if running and not setting.live and value != getattr(config, setting.name):
             live = ', '.join(name for name, entry in settings.items() if entry.live)
             raise ValueError(
@@ -83,9 +142,18 @@ def changed_config(config: Config, parameters: list[Parameter], *, running: bool
 
 def to_parameters(config: Any, values: Mapping[str, Any]) -> list[Parameter]:
     """Parameters that set some settings of a config to values; other names are left out."""
-    names = {setting.name for setting in settings_of(config)} & values.keys()
-    plain = {n: list(v) if isinstance(v := values[n], tuple) else v for n in names}
-    return [Parameter(name, value=value) for name, value in plain.items()]
+    return [
+        typed(setting, Parameter(setting.name, value=_plain(values[setting.name])))
+        for setting in settings_of(config)
+        if setting.name in values
+    ]
+
+
+def reason_of(error: Exception) -> str:
+    """Say in a line why something is refused; what is no message for users gets its type."""
+    is_told = isinstance(error, (ValueError, FileNotFoundError)) and str(error)
+    text = str(error) if is_told else f'{type(error).__name__}: {error}'
+    return text if len(text) <= _MAX_REASON else f'{text[: _MAX_REASON - 4]} ...'
 
 
 class InUseParameters:
@@ -114,23 +182,27 @@ class InUseParameters:
             descriptor.read_only = True
 
 
-def _plain(setting: Setting, parameter: Parameter) -> Any:
-    """The value of a parameter; an empty list of YAML has no type and comes as None."""
-    if typing.get_origin(setting.type) is not tuple:
-        return parameter.value
-    if parameter.value is None:
-        return ()
-    return list(parameter.value) if isinstance(parameter.value, array) else parameter.value
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _declare(node: Node, setting: Setting, parameter: Parameter) -> None:
+    """Declare a parameter of the type of its setting, which no list without items would give."""
+    is_empty = parameter.value == []
+    item = typing.get_args(setting.type)[0]() if is_empty else None
+    value = [item] if is_empty else parameter.value
+    try:
+        node.declare_parameter(setting.name, value, _descriptor(setting), ignore_override=True)
+    except ParameterException as error:
+        raise ValueError(f'{setting.name}: {error}') from error
+    if is_empty:
+        node.set_parameters([parameter])
 
 
 def _descriptor(setting: Setting) -> ParameterDescriptor:
     descriptor = ParameterDescriptor(description=setting.doc)
     if setting.choices:
         descriptor.additional_constraints = f'one of: {", ".join(map(str, setting.choices))}'
-    if setting.type is float or typing.get_origin(setting.type) is tuple:
-        # An integer given for a double (`min_confidence:=1`) would be refused by its type, and an
-        # empty list has none.
-        descriptor.dynamic_typing = True
     if setting.bounds:
         low, high = setting.bounds
         if setting.type is float:

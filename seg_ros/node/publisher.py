@@ -14,6 +14,8 @@ from rclpy.qos import (
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from seg_ros.node.compat import PublisherEventCallbacks
+from seg_ros.node.qos_overrides import OVERRIDABLE
+from seg_ros.node.seldom_log import SeldomLog
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -42,11 +44,12 @@ WEAKER_STRONGER = {
 def create_publisher(node: Node, kind: type, topic: str, qos: QoSProfile = NEWEST) -> Publisher:
     """Create a publisher whose QoS can be overridden by ``qos_overrides`` parameters."""
     resolved = node.resolve_topic_name(topic)
+    complain = SeldomLog(node.get_logger().error)
 
     def on_incompatible_qos(event: Any) -> None:
         policy = qos_policy_name_from_kind(event.last_policy_kind).lower()
         offered, asked = WEAKER_STRONGER.get(policy, ('another', 'one'))
-        node.get_logger().error(
+        complain(
             f'{resolved}: {policy} is offered {offered} and a subscriber asks for {asked}; it '
             f'gets nothing. Let it ask for {offered}, or set the parameter '
             f'qos_overrides.{resolved}.publisher.{policy} to {asked}.'
@@ -57,5 +60,5 @@ def create_publisher(node: Node, kind: type, topic: str, qos: QoSProfile = NEWES
         topic,
         qos,
         event_callbacks=PublisherEventCallbacks(incompatible_qos=on_incompatible_qos),
-        qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        qos_overriding_options=QoSOverridingOptions(OVERRIDABLE),
     )

@@ -164,13 +164,13 @@ def test_shapes_are_chosen_live_and_refused_where_the_class_is_missing(robot, pi
     assert "taken from a class 'road'; there are background, field, ball" in reason
     assert robot.set_parameter(NODE, 'geometry', []) == (True, '')
     wait_for(lambda: not robot.node.count_publishers(field), what='no field boundary')
-    assert robot.set_parameters(NODE, geometry=['drivable_edge'], class_remap='{field: road}')[0]
+    assert robot.set_parameters(NODE, geometry=['drivable_edge'], class_remap=['field: road'])[0]
     robot.listen(f'{NODE}/drivable_edge', PolygonStamped)
     camera, header = robot.camera('/pitch/camera/image'), robot.header()
     frame = image_message(pitch_image()[0], header)
     message = robot.ask(camera, frame, f'{NODE}/drivable_edge')
     assert min(point.y for point in message.polygon.points) == pytest.approx(30, abs=1)
-    defaults = {'geometry': ['ball', 'field_boundary'], 'class_remap': ''}
+    defaults = {'geometry': ['ball', 'field_boundary'], 'class_remap': []}
     assert robot.set_parameters(NODE, **defaults) == (True, '')
 
 

@@ -53,7 +53,7 @@ def test_texts_become_values_of_the_right_type():
     given = {
         'image_topics': '/camera/image_raw',
         'masks': '[ball, line]',
-        'class_remap': '{line: field}',
+        'class_remap': "['line: field']",
         'min_confidence': '1',
         'roi': '[0, 10, 0, 0]',
         'autostart': 'false',
@@ -65,7 +65,7 @@ def test_texts_become_values_of_the_right_type():
     assert found == {
         'image_topics': ['/camera/image_raw'],
         'masks': ['ball', 'line'],
-        'class_remap': '{line: field}',
+        'class_remap': ['line: field'],
         'min_confidence': 1.0,
         'roi': [0, 10, 0, 0],
         'autostart': False,

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from rcl_interfaces.srv import DescribeParameters, GetParameters
+from rclpy.parameter import parameter_value_to_python
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
@@ -60,7 +61,7 @@ def camera(robot, live):
 def first_model(robot, camera, models):
     """Go back to the first model and to the defaults after the test."""
     yield
-    for name, value in (('class_remap', ''), ('masks', ['all']), ('min_area_px', '')):
+    for name, value in (('class_remap', []), ('masks', ['all']), ('min_area_px', [])):
         assert robot.set_parameter(NODE, name, value) == (True, '')
     assert robot.set_parameter(NODE, 'model', str(models / 'first')) == (True, '')
     wait_for(lambda: 'red' in classes(robot), what='the first model')
@@ -81,11 +82,11 @@ def classes(robot):
 def parameter(robot, name):
     request = GetParameters.Request(names=[name])
     answer = robot.call(GetParameters, f'{NODE}/get_parameters', request, attempts=4)
-    return answer.values[0].string_value
+    return parameter_value_to_python(answer.values[0])
 
 
 def test_a_remap_acts_on_the_next_frame_and_on_every_class_topic(robot, camera, first_model):
-    assert robot.set_parameter(NODE, 'class_remap', '{green: red, blue: 7}') == (True, '')
+    assert robot.set_parameter(NODE, 'class_remap', ['green: red', 'blue: 7']) == (True, '')
     np.testing.assert_array_equal(np.unique(ask(robot, camera)), [0, 7])
     wait_for(lambda: classes(robot) == {'red': 0, 'blue': 7}, what='the remapped classes')
     wait_for(lambda: not robot.node.count_publishers(f'{NODE}/mask/green'), what='no green mask')
@@ -95,12 +96,12 @@ def test_a_remap_acts_on_the_next_frame_and_on_every_class_topic(robot, camera, 
     mask = labels_of(robot.ask(camera, message, f'{NODE}/mask/red'))
     np.testing.assert_array_equal(mask, (stripes()[1] < 2) * 255)
 
-    accepted, reason = robot.set_parameter(NODE, 'class_remap', '{purple: red}')
+    accepted, reason = robot.set_parameter(NODE, 'class_remap', ['purple: red'])
     assert not accepted
     assert "no class 'purple'; there are red, green, blue" in reason
     assert classes(robot) == {'red': 0, 'blue': 7}
 
-    assert robot.set_parameter(NODE, 'class_remap', '{green: ~}') == (True, '')
+    assert robot.set_parameter(NODE, 'class_remap', ['green: void']) == (True, '')
     np.testing.assert_array_equal(np.unique(ask(robot, camera)), [0, 2, 255])
 
 
@@ -111,7 +112,7 @@ def test_specks_region_and_body_become_void(robot, camera, first_model, tmp_path
     body[40:] = 255
     cv2.imwrite(str(tmp_path / 'body.png'), body)
     assert (ask(robot, camera, image)[21:23, 5:7] == 2).all()
-    assert robot.set_parameter(NODE, 'min_area_px', '{blue: 60}') == (True, '')
+    assert robot.set_parameter(NODE, 'min_area_px', ['blue: 60']) == (True, '')
     assert robot.set_parameter(NODE, 'roi', [0, 8, 0, 0]) == (True, '')
     assert robot.set_parameter(NODE, 'self_mask', str(tmp_path / 'body.png')) == (True, '')
     found = ask(robot, camera, image)
@@ -122,7 +123,7 @@ def test_specks_region_and_body_become_void(robot, camera, first_model, tmp_path
     assert (found[21:23, 5:7] == 255).all()
     assert not (found[:, :16] == 2).any()
     for name, value, reason in (
-        ('min_area_px', '{pink: 5}', "no class 'pink'"),
+        ('min_area_px', ['pink: 5'], "no class 'pink'"),
         ('roi', [0, 0], 'expected 4 values'),
         ('self_mask', '/nowhere.png', 'no file'),
     ):
@@ -131,7 +132,7 @@ def test_specks_region_and_body_become_void(robot, camera, first_model, tmp_path
         assert reason in why
     assert robot.set_parameter(NODE, 'roi', [0, 0, 0, 0]) == (True, '')
     assert robot.set_parameter(NODE, 'self_mask', '') == (True, '')
-    assert robot.set_parameter(NODE, 'min_area_px', '') == (True, '')
+    assert robot.set_parameter(NODE, 'min_area_px', []) == (True, '')
     assert (ask(robot, camera)[40:] < 3).all()
 
 
@@ -213,16 +214,16 @@ def test_a_bad_model_is_refused_and_the_old_one_loses_no_frame(robot, camera, fi
 
 
 def test_a_remap_for_the_new_model_comes_and_goes_with_it(robot, camera, first_model, models):
-    remap = ('class_remap', '{navy: lime}')
+    remap = ('class_remap', ['navy: lime'])
     accepted, _ = robot.set_parameter(NODE, *remap)
     assert not accepted
     assert robot.set_parameters(NODE, model=str(models / 'broken'), class_remap=remap[1])[0]
     wait_for(lambda: parameter(robot, 'model') == str(models / 'first'), what='the old model')
-    assert parameter(robot, 'class_remap') == ''
+    assert parameter(robot, 'class_remap') == []
     assert robot.set_parameters(NODE, model=str(models / 'second'), class_remap=remap[1])[0]
     wait_for(lambda: classes(robot) == {'crimson': 10, 'lime': 11}, what='the remapped classes')
     assert set(np.unique(ask(robot, camera))) == {10, 11}
-    assert robot.set_parameters(NODE, model=str(models / 'first'), class_remap='')[0]
+    assert robot.set_parameters(NODE, model=str(models / 'first'), class_remap=[])[0]
     wait_for(lambda: 'red' in classes(robot), what='the first model')
 
 

@@ -26,8 +26,8 @@ COUNTERS = ('received', 'published', 'dropped', 'rejected')
 _MASK, _INFO = '/fuzz/segmentation/label_mask', '/fuzz/segmentation/camera_info'
 # With everything on that is done to labels; the stripes go through it unchanged.
 _SETTINGS = {
-    'class_remap': "'{red: ball, green: field, blue: road}'",
-    'min_area_px': "'{all: 3}'",
+    'class_remap': "['red: ball', 'green: field', 'blue: road']",
+    'min_area_px': "['all: 3']",
     'roi': '[0, 0, 64, 48]',
     'geometry': '[field_boundary, drivable_edge]',
 }
