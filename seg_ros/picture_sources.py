@@ -11,10 +11,11 @@ import cv2
 import numpy as np
 
 from seg_ros.bags import Bag
-from seg_ros.datasets.image_files import IMAGE_SUFFIXES, find_images, load_image
+from seg_ros.datasets.image_files import IMAGE_SUFFIXES, find_images
 from seg_ros.evaluation.frames import BagFrames
 from seg_ros.evaluation.offline import to_rgb
 from seg_ros.evaluation.skips import Skips
+from seg_ros.image_files import load_image
 
 Kind = Literal['images', 'video', 'bag']
 

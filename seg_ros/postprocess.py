@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from seg_ros.image_files import load_grey
 from seg_ros.model_card import MAX_CLASSES, VOID_ID, ClassInfo
 from seg_ros.schema import quoted
 from seg_ros.spots import connected_spots
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 EVERY_CLASS = 'all'
 VOID = 'void'
 _NUMBER = re.compile(r'[+-]?[0-9]{1,9}')
-_MAX_SELF_MASK_BYTES = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -170,20 +170,12 @@ def load_self_mask(path: Path) -> np.ndarray:
         FileNotFoundError: If there is no such file.
         ValueError: If it is no image.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f'self_mask: no file {path}')
-    if path.stat().st_size > _MAX_SELF_MASK_BYTES:
-        raise ValueError(
-            f'self_mask: {path} has {path.stat().st_size} bytes; allowed are '
-            f'{_MAX_SELF_MASK_BYTES}'
-        )
     try:
-        picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    except cv2.error as error:
-        raise ValueError(f'self_mask: {path} is no image: {error}') from error
-    if picture is None:
-        raise ValueError(f'self_mask: {path} is no image; give a PNG, non-zero = the robot')
-    return picture > 0
+        return load_grey(path) > 0
+    except FileNotFoundError:
+        raise FileNotFoundError(f'self_mask: no file {path}') from None
+    except ValueError as error:
+        raise ValueError(f'self_mask: {error}; give a PNG, non-zero = the robot') from error
 
 
 class Postprocessor:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from seg_ros.model_card import InputSpec
 
-_SUFFIXES = {'.png', '.jpg', '.jpeg', '.bmp'}
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
@@ -127,8 +125,8 @@ def load_images(paths: list[Path], spec: InputSpec, limit: int) -> list[np.ndarr
         FileNotFoundError: If a path does not exist or holds no image.
         ValueError: If a file is no readable image or ``limit`` is below 1.
     """
-    import cv2
-
+    from seg_ros.datasets.image_files import find_images
+    from seg_ros.image_files import load_image
     from seg_ros.preprocess import place, to_network
 
     if limit < 1:
@@ -137,17 +135,14 @@ def load_images(paths: list[Path], spec: InputSpec, limit: int) -> list[np.ndarr
     for path in paths:
         if not path.exists():
             raise FileNotFoundError(f'{path} does not exist')
-        inside = sorted(each for each in path.rglob('*') if each.suffix.lower() in _SUFFIXES)
-        files += inside if path.is_dir() else [path]
+        files += find_images(path) if path.is_dir() else [path]
     if not files:
         raise FileNotFoundError(f'no image in {", ".join(map(str, paths))}')
     chosen = files[:: -(-len(files) // limit)]
     images = []
     for file in chosen:
-        image = cv2.imread(str(file), cv2.IMREAD_COLOR)
-        if image is None:
-            raise ValueError(f'{file} is no readable image')
-        images.append(to_network(image, place(image.shape[:2], spec), 'bgr', spec.mean))
+        image = load_image(file)
+        images.append(to_network(image, place(image.shape[:2], spec), 'rgb', spec.mean))
     return images
 
 

@@ -18,11 +18,11 @@ from seg_ros.datasets.image_files import (
     check_split,
     find_images,
     load_list,
-    load_mask,
     map_colors,
     map_ids,
 )
 from seg_ros.datasets.sample import Sample
+from seg_ros.image_files import load_mask
 from seg_ros.model_card import VOID_ID, ClassInfo
 
 _NAMES_COLORS = (

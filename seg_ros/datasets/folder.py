@@ -31,11 +31,11 @@ from seg_ros.datasets.image_files import (
     build_sample,
     find_images,
     load_list,
-    load_mask,
     map_colors,
     map_ids,
 )
 from seg_ros.datasets.sample import Sample
+from seg_ros.image_files import load_mask
 from seg_ros.model_card import VOID_ID, ClassInfo
 
 CLASSES_FILE = 'classes.yaml'

@@ -1,79 +1,21 @@
-"""Reading images and masks from files, and masks of colours or foreign ids to class ids."""
+"""Files of a data set: lists of them, and masks of colours or foreign ids to class ids."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from seg_ros.datasets.sample import Sample
+from seg_ros.image_files import is_turned, load_image
 from seg_ros.model_card import VOID_ID
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.ppm', '.tif', '.tiff')
 MASK_SUFFIXES = ('.png', '.bmp', '.tif', '.tiff', '.pgm', '.ppm', '.jpg', '.jpeg', '.webp')
 LOSSY_SUFFIXES = ('.jpg', '.jpeg', '.webp')
-MAX_PIXELS = 1 << 26  # 67 megapixels; OpenCV decodes any size otherwise
 
 Color = tuple[int, int, int]
-
-
-def load_image(path: Path) -> np.ndarray:
-    """Read a colour image as (H, W, 3) uint8 RGB.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be decoded or is larger than ``MAX_PIXELS``.
-    """
-    image = _decode(path, cv2.IMREAD_COLOR)
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-
-def load_mask(path: Path) -> np.ndarray:
-    """Read a mask as it was stored: (H, W) ids, or (H, W, 3) uint8 RGB colours.
-
-    A PNG with a palette gives the ids behind it, not the palette's colours.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be decoded or is larger than ``MAX_PIXELS``.
-    """
-    if _has_palette(path):
-        from PIL import Image  # noqa: PLC0415 (OpenCV cannot read the ids behind a palette)
-
-        with Image.open(path) as stored:
-            if stored.width * stored.height > MAX_PIXELS:
-                raise ValueError(f'{path}: {stored.size} is more than {MAX_PIXELS} pixels')
-            return np.asarray(stored).astype(np.uint8)
-    mask = _decode(path, cv2.IMREAD_UNCHANGED)
-    if mask.ndim == 2:
-        return mask
-    if mask.shape[2] == 4:  # an alpha channel tells nothing about the class
-        mask = mask[:, :, :3]
-    return np.ascontiguousarray(mask[:, :, ::-1])
-
-
-def _decode(path: Path, flags: int) -> np.ndarray:
-    if not path.is_file():
-        raise FileNotFoundError(f'{path} does not exist')
-    try:
-        image = cv2.imread(str(path), flags)
-    except cv2.error as error:
-        raise ValueError(f'{path} cannot be decoded: {error.err}') from error
-    if image is None:
-        raise ValueError(f'{path} cannot be decoded as an image; is it damaged or cut short?')
-    if image.shape[0] * image.shape[1] > MAX_PIXELS:
-        raise ValueError(f'{path}: {image.shape[:2]} is more than {MAX_PIXELS} pixels')
-    return image
-
-
-def _has_palette(path: Path) -> bool:
-    if path.suffix.lower() != '.png' or not path.is_file():
-        return False
-    with path.open('rb') as stream:
-        head = stream.read(26)
-    return len(head) == 26 and head[:4] == b'\x89PNG' and head[25] == 3  # IHDR colour type
 
 
 def map_ids(
@@ -175,9 +117,11 @@ def build_sample(
     """
     image = load_image(image_path)
     if image.shape[:2] != labels_hw.shape:
+        turned = ' once it is turned as its EXIF says' if is_turned(image_path) else ''
         raise ValueError(
-            f'{image_path} has (rows, columns) {image.shape[:2]} and its mask {labels_hw.shape}; '
-            'make the mask again at the size of the image (never resize a mask smoothly)'
+            f'{image_path} has (rows, columns) {image.shape[:2]}{turned} and its mask '
+            f'{labels_hw.shape}; make the mask again at the size of the image (never resize a '
+            'mask smoothly)'
         )
     return Sample(image, labels_hw, name, tuple(remarks))
 

@@ -18,10 +18,10 @@ from seg_ros.datasets.image_files import (
     MASK_SUFFIXES,
     build_sample,
     find_images,
-    load_mask,
     map_ids,
 )
 from seg_ros.datasets.sample import Sample
+from seg_ros.image_files import load_mask
 from seg_ros.model_card import ClassInfo
 from seg_ros.scenes.labels import BACKGROUND, BALL, FIELD, LINE, SCENE_CLASSES
 

@@ -18,10 +18,10 @@ from seg_ros.datasets.image_files import (
     check_split,
     find_images,
     load_list,
-    load_mask,
     map_ids,
 )
 from seg_ros.datasets.sample import Sample
+from seg_ros.image_files import load_mask
 from seg_ros.model_card import VOID_ID, ClassInfo
 
 NUM_TEST = 5050

@@ -21,10 +21,10 @@ from seg_ros.datasets.image_files import (
     build_sample,
     check_split,
     load_list,
-    load_mask,
     map_colors,
 )
 from seg_ros.datasets.sample import Sample
+from seg_ros.image_files import load_mask
 from seg_ros.model_card import ClassInfo
 
 _NAMES_COLORS = (

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from seg_ros.image_files import load_image
 from seg_ros.scenes.textures import noise_tile
 
 WIDTH_PX, HEIGHT_PX = 1536, 384
@@ -16,7 +17,6 @@ PHOTO_DETAIL = 2
 WHITE = 204
 """What light 1 is in the bytes of a panorama; lamps are brighter."""
 MAX_PHOTOS = 10_000
-MAX_PHOTO_BYTES = 1 << 26
 _SUFFIXES = {'.jpg', '.jpeg', '.png', '.webp', '.bmp'}
 
 
@@ -54,15 +54,11 @@ def photo_panorama(path: Path, rng: np.random.Generator) -> np.ndarray:
     Raises:
         ValueError: If it is too large or not readable as a picture.
     """
-    if path.stat().st_size > MAX_PHOTO_BYTES:
-        raise ValueError(f'{path} is larger than {MAX_PHOTO_BYTES >> 20} MiB; make it smaller')
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise ValueError(f'{path} is not readable as a picture; allowed are {sorted(_SUFFIXES)}')
+    picture = load_image(path)
     copies = 2 * int(rng.integers(2, 4))
     width, height = PHOTO_DETAIL * WIDTH_PX // copies, PHOTO_DETAIL * HEIGHT_PX
     one = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-    one = cv2.convertScaleAbs(cv2.cvtColor(one, cv2.COLOR_BGR2RGB), alpha=WHITE / 255)
+    one = cv2.convertScaleAbs(one, alpha=WHITE / 255)
     around = np.tile(np.hstack([one, one[:, ::-1]]), (1, copies // 2, 1))
     return np.roll(around, int(rng.integers(around.shape[1])), axis=1)
 

@@ -72,7 +72,7 @@ def test_images_are_rgb_and_fit_the_input(photos):
 
 @pytest.mark.parametrize(
     ('name', 'error', 'message'),
-    [('gone', FileNotFoundError, 'does not exist'), ('text.png', ValueError, 'no readable image')],
+    [('gone', FileNotFoundError, 'does not exist'), ('text.png', ValueError, 'none of PNG')],
 )
 def test_unreadable_images_are_refused(tmp_path, name, error, message):
     (tmp_path / 'text.png').write_text('no image')

@@ -152,7 +152,7 @@ def strange_files() -> tuple[bytes, ...]:
 @functools.cache
 def bombs() -> tuple[bytes, ...]:
     """Small files that ask for much; none is a picture that may be decoded."""
-    zeros = zlib.compress(bytes(1 << 24), 9)
+    zeros = zlib.compress(bytes(1 << 27), 9)
     head, rest = _png_parts()
     progressive = _encoded(
         '.jpg', np.zeros((64, 64, 3), np.uint8), cv2.IMWRITE_JPEG_PROGRESSIVE, 1
