@@ -34,9 +34,9 @@ from torchvision.transforms import v2
 from bench.record import Record, add_common_arguments
 from seg_ros.datasets import build_dataset
 from seg_ros.nets import build_net
-from seg_ros.training.config import load_train_config
 from seg_ros.training.phases import Stage, build_loss
 from seg_ros.training.preparation import batches_of, pick_device, prepare
+from seg_ros.training.recipes import load_train_config
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 VOID_STORED, VOID = 11, 255

@@ -23,6 +23,7 @@ from typing import Any
 
 import yaml
 
+from seg_ros.model_name import check_model_name
 from seg_ros.schema import quoted
 
 CARD_FILE = 'model.yaml'
@@ -162,8 +163,7 @@ class ModelCard:
     folder: Path | None = None
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise ValueError(f'model name {self.name!r}: use lower-case letters, digits and _')
+        check_model_name(self.name)
         if not 2 <= len(self.classes) <= MAX_CLASSES:
             raise ValueError(f'{len(self.classes)} classes; allowed are 2 to {MAX_CLASSES}')
         for what in ('id', 'name'):

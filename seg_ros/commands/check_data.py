@@ -23,9 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check; 1 when something must be mended."""
     from seg_ros.result_files import demand_place
-    from seg_ros.training.config import load_train_config, recipe_path
     from seg_ros.training.data_check import survey_splits
     from seg_ros.training.preparation import open_stores, surveyed_stores
+    from seg_ros.training.recipes import load_train_config, recipe_path
     from seg_ros.training.run_folder import write_json
     from seg_ros.training.splits import build_split
 

@@ -26,10 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Test; prints the suggested rate and writes the curve."""
     from seg_ros.result_files import demand_place, write_atomically
-    from seg_ros.training.config import load_train_config, recipe_path
     from seg_ros.training.lr_finder import find_learning_rate
     from seg_ros.training.pictures import range_test_picture, to_png
     from seg_ros.training.preparation import prepare
+    from seg_ros.training.recipes import load_train_config, recipe_path
 
     demand_place(args.picture, overwrite=args.overwrite)
     path = recipe_path(args.config) if args.config else None

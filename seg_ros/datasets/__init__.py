@@ -41,10 +41,7 @@ def build_dataset(
         ValueError: If the name, the split or an option is unknown.
         FileNotFoundError: If the folder or a file that must be there is missing.
     """
-    if name not in DATASETS:
-        raise ValueError(f'unknown dataset {name!r}; available: {", ".join(sorted(DATASETS))}')
-    module, _, attribute = DATASETS[name].partition(':')
-    cls = getattr(importlib.import_module(module), attribute)
+    cls = _class_of(name)
     chosen = dict(options or {})
     known = [key for key in inspect.signature(cls).parameters if key not in ('folder', 'split')]
     if unknown := sorted(chosen.keys() - set(known)):
@@ -54,3 +51,16 @@ def build_dataset(
     if not len(dataset):
         raise ValueError(f'dataset {name!r} in {folder} has no sample in split {split!r}')
     return dataset
+
+
+def path_options(name: str) -> tuple[str, ...]:
+    """The options of a dataset that are paths."""
+    found: tuple[str, ...] = getattr(_class_of(name), 'path_options', ())
+    return found
+
+
+def _class_of(name: str) -> Any:
+    if name not in DATASETS:
+        raise ValueError(f'unknown dataset {name!r}; available: {", ".join(sorted(DATASETS))}')
+    module, _, attribute = DATASETS[name].partition(':')
+    return getattr(importlib.import_module(module), attribute)

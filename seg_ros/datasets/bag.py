@@ -37,6 +37,7 @@ class LabelledBag:
         ValueError: If a topic is missing, no stamps agree, or the classes are wrong.
     """
 
+    path_options = ('classes',)
     classes: tuple[ClassInfo, ...]
     names: tuple[str, ...]
 

@@ -32,9 +32,10 @@ class Dataset(Protocol):
     """A split of a dataset; reading a sample twice gives the same arrays.
 
     Classes are built with ``folder``, ``split`` and keyword options; ``build_dataset`` does it.
-    Three attributes are optional: ``remarks``, strings on the whole of the data,
-    ``single_threaded = True`` where samples must be read in one thread that is not forked, and
-    ``repeats``, how often each sample is drawn in an epoch of training.
+    Four attributes are optional: ``remarks``, strings on the whole of the data,
+    ``single_threaded = True`` where samples must be read in one thread that is not forked,
+    ``repeats``, how often each sample is drawn in an epoch of training, and, of the class,
+    ``path_options``, the names of those options that are paths.
 
     Attributes:
         classes: In the order of the logits that a net for this dataset has.

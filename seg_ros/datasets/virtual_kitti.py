@@ -25,7 +25,7 @@ from seg_ros.datasets.image_files import (
 )
 from seg_ros.datasets.sample import Sample
 from seg_ros.image_files import load_mask
-from seg_ros.model_card import ClassInfo
+from seg_ros.model_card import VOID_ID, ClassInfo
 
 _NAMES_COLORS = (
     ('GuardRail', 'guard_rail', (255, 100, 255)),
@@ -44,7 +44,7 @@ _NAMES_COLORS = (
     ('Sky', 'sky', (90, 200, 255)),
 )
 CLASSES = tuple(ClassInfo(i, name, color) for i, (_, name, color) in enumerate(_NAMES_COLORS))
-_ID_OF = {stored: i for i, (stored, _, _) in enumerate(_NAMES_COLORS)}
+_ID_OF = {stored: i for i, (stored, _, _) in enumerate(_NAMES_COLORS)} | {'Undefined': VOID_ID}
 
 
 class VirtualKitti:

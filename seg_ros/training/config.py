@@ -1,23 +1,20 @@
-"""Everything a training run can be told, declared once; recipes are YAML files of it."""
+"""Everything a training run can be told, declared once; ``recipes`` reads it from files."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import yaml
-
-from seg_ros.schema import from_mapping, param, to_mapping, validate
-from seg_ros.share import share_roots
+from seg_ros.model_name import check_model_name
+from seg_ros.schema import param, validate
 
 LOSSES = ('cross_entropy', 'ohem', 'focal', 'dice', 'lovasz')
 CLASS_WEIGHTS = ('none', 'enet', 'linknet', 'median_frequency')
-OPTIMIZERS = ('sgd', 'rmsprop', 'adam', 'adamw')
+# name -> momentum (beta1 of Adam) and weight decay where none is given; a decay of 1e-2 is usual
+# for AdamW only, which does not add it to the gradient.
+OPTIMIZERS = {'sgd': (0.9, 1e-4), 'rmsprop': (0.0, 0.0), 'adam': (0.9, 0.0), 'adamw': (0.9, 1e-2)}
 SCHEDULES = ('constant', 'onecycle', 'poly', 'cosine', 'triangular', 'plateau')
-MAX_RECIPE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -93,16 +90,20 @@ class ExtraDataConfig:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """How gradients become steps."""
+    """How gradients become steps; momentum and decay that are left out are the optimiser's own."""
 
     name: str = param('adamw', 'Optimiser', choices=OPTIMIZERS)
-    weight_decay: float = param(1e-2, 'Weight decay (decoupled for adamw)', bounds=(0.0, 10.0))
+    weight_decay: float = param(None, 'Weight decay (decoupled for adamw)', bounds=(0.0, 10.0))
     decay_norms: bool = param(False, 'Decay biases and normalisation layers too')
-    momentum: float = param(0.9, 'Momentum (sgd, rmsprop); beta1 of adam', bounds=(0.0, 0.9999))
+    momentum: float = param(None, 'Momentum (sgd, rmsprop); beta1 of adam', bounds=(0.0, 0.9999))
     encoder_factor: float = param(1.0, 'Learning rate of the encoder, relative', bounds=(0.0, 10))
     clip_norm: float = param(0.0, 'Clip the norm of the gradients; 0 for never', bounds=(0.0, 1e6))
 
     def __post_init__(self) -> None:
+        own = OPTIMIZERS.get(self.name, (0.0, 0.0))
+        for key, value in zip(('momentum', 'weight_decay'), own, strict=True):
+            if getattr(self, key) is None:
+                object.__setattr__(self, key, value)
         validate(self)
 
 
@@ -270,10 +271,13 @@ class TrainConfig:
     weights_dtype: str = param(
         'float32', 'Storage of the kernels in the model folder', choices=('float32', 'float16')
     )
-    model_dir: str = param('models', 'Where the model folder is written; empty: nowhere')
+    model_dir: str = param(
+        'models', 'Where the model folder is written, under a free name; empty: nowhere'
+    )
 
     def __post_init__(self) -> None:
         validate(self)
+        check_model_name(self.name)
         if not self.stages:
             raise ValueError('stages: give at least one')
         if min(self.std) <= 0:
@@ -284,108 +288,3 @@ class TrainConfig:
         """Whether there are validation images that are not trained on."""
         others = self.val_dataset or self.val_data or self.val_dataset_options
         return self.split.mode != 'all' or bool(others)
-
-
-def load_train_config(path: Path | None, overrides: Iterable[str] = ()) -> TrainConfig:
-    """Read a recipe and apply overrides to it.
-
-    Args:
-        path: YAML file; the defaults when None.
-        overrides: ``key=value`` with a YAML value; dots lead into parts (``optimizer.name=sgd``,
-            ``stages.0.epochs=2``).
-
-    Raises:
-        FileNotFoundError: If the file does not exist.
-        ValueError: If it is no YAML or a setting is unknown or out of range.
-    """
-    raw: dict[str, Any] = {}
-    if path is not None:
-        raw = _load_mapping(path)
-        raw.setdefault('recipe', path.stem)
-    try:
-        merged = to_mapping(from_mapping(TrainConfig, raw))
-    except ValueError as error:
-        raise ValueError(f'{path}: {error}') from error
-    for override in overrides:
-        _apply(merged, override)
-    return from_mapping(TrainConfig, merged)
-
-
-def save_train_config(config: TrainConfig, path: Path) -> None:
-    """Write every setting as YAML, to be read by ``load_train_config``."""
-    path.write_text(yaml.safe_dump(to_mapping(config), sort_keys=False), encoding='utf-8')
-
-
-def recipe_path(name: str) -> Path:
-    """Find a recipe: a path, or the name of a file in the package's ``config/train``.
-
-    Raises:
-        FileNotFoundError: Listing the recipes that the package brings.
-    """
-    if Path(name).is_file():
-        return Path(name)
-    folders = [root / 'config' / 'train' for root in share_roots()]
-    for folder in folders:
-        if (path := folder / f'{name}.yaml').is_file():
-            return path
-    known = sorted({path.stem for folder in folders for path in folder.glob('*.yaml')})
-    raise FileNotFoundError(f'no recipe {name!r}; give a path or one of: {", ".join(known)}')
-
-
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that takes 1e-3 for a number, as YAML 1.2 does."""
-
-
-_Loader.add_implicit_resolver(
-    'tag:yaml.org,2002:float', re.compile(r'[-+]?\d+(\.\d*)?[eE][-+]?\d+$'), list('-+0123456789')
-)
-
-
-def _load_yaml(text: str) -> Any:
-    return yaml.load(text, Loader=_Loader)  # noqa: S506 (derived from SafeLoader)
-
-
-def _load_mapping(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f'recipe {path} does not exist')
-    if path.stat().st_size > MAX_RECIPE_BYTES:
-        raise ValueError(f'{path} has more than {MAX_RECIPE_BYTES} bytes')
-    try:
-        raw = _load_yaml(path.read_text(encoding='utf-8'))
-    except yaml.YAMLError as error:
-        raise ValueError(f'{path} is no YAML: {error}') from error
-    if not isinstance(raw, dict):
-        raise ValueError(f'{path}: expected a mapping, got {type(raw).__name__}')
-    return raw
-
-
-def _apply(raw: dict[str, Any], override: str) -> None:
-    key, separator, text = override.partition('=')
-    if not separator or not key:
-        raise ValueError(f'override {override!r}: write key=value, such as optimizer.name=sgd')
-    try:
-        value = text if text in ('', '-') else _load_yaml(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f'override {override!r}: the value is no YAML: {error}') from error
-    *parents, last = key.split('.')
-    place: Any = raw
-    for part in parents:
-        place = _step(place, part, override)
-    if isinstance(place, list):
-        _step(place, last, override)
-        place[int(last)] = value
-    elif isinstance(place, dict):
-        place[last] = value
-    else:
-        raise ValueError(f'override {override!r}: {".".join(parents)} has no parts')
-
-
-def _step(place: Any, part: str, override: str) -> Any:
-    if isinstance(place, list):
-        if not part.isdigit() or int(part) >= len(place):
-            raise ValueError(f'override {override!r}: {part!r} is no index 0..{len(place) - 1}')
-        return place[int(part)]
-    if not isinstance(place, dict) or part not in place:
-        allowed = ', '.join(place) if isinstance(place, dict) else 'nothing'
-        raise ValueError(f'override {override!r}: no part {part!r}; available: {allowed}')
-    return place[part]

@@ -85,7 +85,7 @@ class TerminalDisplay:
             disable=None,  # only on a terminal
             file=sys.stderr,
         )
-        self._images, self._loss = 0, float('nan')
+        self._images, self._loss = 0, ''
 
     def begin_epoch(self, title: str) -> None:
         """See ``Display``."""
@@ -95,10 +95,10 @@ class TerminalDisplay:
         """See ``Display``."""
         self._images += images
         if loss is not None:
-            self._loss = loss
+            self._loss = f'loss {loss:.3f} '
         speed = self._bar.format_dict['rate'] or 0.0
         self._bar.set_postfix_str(
-            f'loss {self._loss:.3f} lr {rate:.1e} {speed * images:.1f} img/s', refresh=False
+            f'{self._loss}lr {rate:.1e} {speed * images:.1f} img/s', refresh=False
         )
         self._bar.update()
 

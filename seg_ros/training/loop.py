@@ -117,6 +117,7 @@ def _train_epoch(
     progress, per_epoch = run.progress, batches.steps_per_epoch
     started, waited, began = time.perf_counter(), 0.0, progress.epoch_step
     loss_sum = torch.zeros((), dtype=torch.float64, device=run.device)
+    shown_at = progress.step + 1  # a person wants to see the first loss at once
     stop = over = False
     while progress.epoch_step < per_epoch and not over and not stop:
         asked = time.perf_counter()
@@ -129,7 +130,7 @@ def _train_epoch(
         progress.epoch_step += 1
         progress.images += batches.batch_size
         shown = None
-        if progress.step % LOSS_EVERY == 0:
+        if progress.step % LOSS_EVERY == 0 or progress.step == shown_at:
             shown = float(loss)
             _refuse_divergence(shown, run)
         run.display.step(shown, stage.learning_rate(at), batches.batch_size)
@@ -241,14 +242,16 @@ def _reached(run: Run) -> bool:
 def _save(run: Run, stage: Stage, place: int | None) -> None:
     """Write a checkpoint; the first process does, all fail together."""
     remember(run.progress, stage)
-    failure = ''
+    weights, failure = deployed_weights(run.model), ''
+    if not all(bool(torch.isfinite(value).all()) for value in weights.values()):
+        _refuse_divergence(math.nan, run)  # a loss of before the last step does not show it
     if rank() == 0:
         entry = run.progress.history[-1] if run.progress.history else {}
         try:
             save_checkpoint(
                 run.folder / FOLDER,
                 step=run.progress.step,
-                weights=deployed_weights(run.model),
+                weights=weights,
                 state=to_tensors(run.model, stage),
                 model=model_facts(run.config, run.survey.classes, stage.spec),
                 scores=_scores_of(entry, run.config),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,14 +14,15 @@ import numpy as np
 from seg_ros.calibration import calibrated_temperature
 from seg_ros.datasets.mixture import require_same_classes
 from seg_ros.datasets.sample import Dataset
-from seg_ros.model_card import ClassInfo, InputSpec, ModelCard, save_model_card
+from seg_ros.model_card import CARD_FILE, ClassInfo, InputSpec, ModelCard, save_model_card
 from seg_ros.nets import build_net
 from seg_ros.nets.segmentation_net import SegmentationNet
 from seg_ros.preprocess import place, to_network
-from seg_ros.segmenter import load
+from seg_ros.segmenter import load, model_roots
 from seg_ros.training.checkpoint import BEST, Checkpoint, CheckpointError, load_checkpoint
-from seg_ros.training.config import TrainConfig, load_train_config
+from seg_ros.training.config import TrainConfig
 from seg_ros.training.loader import ImageStore
+from seg_ros.training.recipes import load_train_config
 from seg_ros.training.run_folder import CONFIG_FILE, SPLITS_FILE
 from seg_ros.training.splits import build_split
 
@@ -93,6 +95,23 @@ def load_trained(path: Path | str) -> tuple[SegmentationNet, ModelCard]:
     return net.eval(), card
 
 
+def free_model_folder(directory: Path, name: str) -> Path:
+    """Where a new model goes: ``<directory>/<name>``, or the first of ``<name>_2``, ... not taken.
+
+    A name is taken where the folder exists or ``find_model`` finds another model under it, such as
+    one that came with the package: a model is never replaced, nor hidden by one of its name.
+    """
+    elsewhere = [root for root in model_roots() if root != directory.absolute()]
+
+    def taken(candidate: str) -> bool:
+        return (directory / candidate).exists() or any(
+            (root / candidate / CARD_FILE).is_file() for root in elsewhere
+        )
+
+    names = itertools.chain([name], (f'{name}_{number}' for number in itertools.count(2)))
+    return directory / next(each for each in names if not taken(each))
+
+
 def export_run(
     run: Path,
     folder: Path,
@@ -105,7 +124,7 @@ def export_run(
 
     Args:
         run: The run folder.
-        folder: The model folder; replaced if it exists.
+        folder: The model folder, not yet there.
         store: Images to check the exported graph with, and to fit the temperature of the
             confidence on where they are held out: those of the validation.
         weights_dtype: What kernels are stored as: float32 or float16.
@@ -113,6 +132,7 @@ def export_run(
 
     Raises:
         ValueError: If the exported graph does not compute what the net does.
+        FileExistsError: If the folder exists.
     """
     from seg_ros.export import export_net  # noqa: PLC0415 (ONNX and the engines: seconds)
 
@@ -129,7 +149,6 @@ def export_run(
         folder,
         images,
         weights_dtype=cast('WeightsDtype', weights_dtype),
-        overwrite=True,
     )
     LOG.info('%s is written; it agrees with torch: %s', folder, parity)
     if load_train_config(run / CONFIG_FILE).holds_out:

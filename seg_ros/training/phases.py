@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -207,7 +208,8 @@ class Stage:
         image, labels = self._to_input(batch)
         full = self.config.loss.resolution == 'full'
         with autocast(self.config, self.model.device):
-            outputs = self._runner(image, full_resolution=full)
+            with self._explaining_single_values(image):
+                outputs = self._runner(image, full_resolution=full)
             loss = self.loss(outputs, labels)
             if self.teacher is not None:
                 loss = loss + self.teacher.loss(image, outputs['logits'], labels)
@@ -221,6 +223,22 @@ class Stage:
         if self.model.average is not None:
             self.model.average.update_parameters(self.model.net)
         return loss.detach()
+
+    @contextmanager
+    def _explaining_single_values(self, image: Tensor) -> Iterator[None]:
+        """Say which setting is wrong where a net pools one image to one value per channel."""
+        try:
+            yield
+        except ValueError as error:
+            if len(image) > 1 or 'more than 1 value per channel' not in str(error):
+                raise
+            raise ValueError(
+                f'net {self.config.net} normalises over the images of a step and got one: '
+                f'stages.{self.number}.batch_size={self.stage.batch_size} gives 1 image per step '
+                'and process. Use batch_size=2 or more and as many training images (with several '
+                'processes twice their number), or frozen_norms=true with weights that are '
+                'trained already'
+            ) from error
 
     def _to_input(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Normalised images and labels on the device; padding is zero as in deployment."""

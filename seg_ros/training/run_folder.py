@@ -2,30 +2,77 @@
 
 from __future__ import annotations
 
+import fcntl
+import itertools
 import json
+import logging
 import math
+import os
 import platform
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from seg_ros import __version__
 from seg_ros.result_files import write_atomically
-from seg_ros.training.checkpoint import FOLDER, LAST
-from seg_ros.training.config import TrainConfig, save_train_config
+from seg_ros.training.checkpoint import FOLDER, LAST, PREVIOUS
+from seg_ros.training.config import TrainConfig
+from seg_ros.training.recipes import save_train_config
 
+LOG = logging.getLogger(__name__)
 CONFIG_FILE, SPLITS_FILE = 'config.yaml', 'splits.json'
 PROVENANCE_FILE, CHECK_FILE, HISTORY_FILE = 'provenance.json', 'data_check.json', 'history.json'
 _LIBRARIES = ('torch', 'torchvision', 'numpy', 'opencv-python-headless', 'safetensors')
 
 
 def new_run_folder(name: str, root: Path = Path('runs')) -> Path:
-    """A path for a new run, from the model's name and the time; not yet created."""
-    return root / f'{name}-{time.strftime("%Y%m%d-%H%M%S")}'
+    """Make the empty folder of a new run, named after the model and the time."""
+    stem = f'{name}-{time.strftime("%Y%m%d-%H%M%S")}'
+    for number in itertools.count(1):
+        folder = root / (stem if number == 1 else f'{stem}_{number}')
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other trainings out of a run folder; however the process ends, it is free again.
+
+    Raises:
+        FileExistsError: If another training is under way in it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        _lock(handle, folder)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, folder: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise FileExistsError(
+            f'another training is under way in {folder}; wait for its end or choose another folder'
+        ) from error
+    except OSError as error:  # a network file system without locks
+        LOG.warning('%s cannot be locked against other trainings: %s', folder, error)
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a run came as far as a checkpoint that it can go on from."""
+    return any((folder / FOLDER / f'{name}.json').is_file() for name in (LAST, PREVIOUS))
 
 
 def begin_run(folder: Path, config: TrainConfig, images: Mapping[str, int]) -> dict[str, Any]:
@@ -42,11 +89,13 @@ def begin_run(folder: Path, config: TrainConfig, images: Mapping[str, int]) -> d
     Raises:
         FileExistsError: If the folder holds a run with a checkpoint.
     """
-    if (folder / FOLDER / f'{LAST}.json').exists():
+    if has_checkpoint(folder):
         raise FileExistsError(
             f'{folder} holds a run already; go on with --resume {folder} or choose another folder'
         )
     folder.mkdir(parents=True, exist_ok=True)
+    for unfinished in (folder / FOLDER).glob('*'):  # of a run that was killed in its first save
+        unfinished.unlink()
     provenance = {
         'seg_ros': __version__,
         'commit': _git_state(),

@@ -10,7 +10,7 @@ import torch
 import yaml
 
 import test.training.tiny_net  # noqa: F401 (makes the net known)
-from seg_ros.training.config import load_train_config
+from seg_ros.training.recipes import load_train_config
 
 ROOT = Path(__file__).parents[2]
 CLASSES = [

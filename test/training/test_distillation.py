@@ -10,10 +10,10 @@ from seg_ros import cli
 from seg_ros.model_card import load_model_card
 from seg_ros.nets.deployed import load_net
 from seg_ros.share import share_file
-from seg_ros.training.config import load_train_config
 from seg_ros.training.distillation import build_teacher, distillation_loss
 from seg_ros.training.loop import train
 from seg_ros.training.preparation import prepare
+from seg_ros.training.recipes import load_train_config
 
 
 @pytest.fixture(scope='module')

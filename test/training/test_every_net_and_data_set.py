@@ -8,8 +8,8 @@ import yaml
 from seg_ros import cli
 from seg_ros.nets import NETS
 from seg_ros.segmenter import load
-from seg_ros.training.config import load_train_config
 from seg_ros.training.loop import train
+from seg_ros.training.recipes import load_train_config
 from test.datasets.conftest import WRITERS, picture, write
 from test.training.conftest import CLASSES
 

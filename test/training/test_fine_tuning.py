@@ -13,10 +13,10 @@ import yaml
 from seg_ros.scenes.labels import BALL, SCENE_CLASSES
 from seg_ros.scenes.renderer import SceneRenderer
 from seg_ros.scenes.scene import random_scene
-from seg_ros.training.config import load_train_config, recipe_path
 from seg_ros.training.loop import train
 from seg_ros.training.phases import autocast, input_spec
 from seg_ros.training.preparation import prepare
+from seg_ros.training.recipes import load_train_config, recipe_path
 from seg_ros.training.validation import Validator
 
 SHIPPED = Path(__file__).parents[2] / 'models' / 'robocup_mini_unet'

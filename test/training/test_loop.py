@@ -100,7 +100,7 @@ def test_validation_is_what_the_segmenter_measures(tiny_settings, tmp_path):
 
 
 def prepare_again(folder):
-    from seg_ros.training.config import load_train_config
+    from seg_ros.training.recipes import load_train_config
 
     return prepare(load_train_config(folder / 'config.yaml'), folder, record=False)
 

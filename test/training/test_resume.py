@@ -9,9 +9,9 @@ import torch
 
 from seg_ros import cli
 from seg_ros.training.checkpoint import FOLDER, load_checkpoint
-from seg_ros.training.config import load_train_config
 from seg_ros.training.loop import train
 from seg_ros.training.preparation import prepare
+from seg_ros.training.recipes import load_train_config
 from seg_ros.training.run_folder import CONFIG_FILE
 
 TIMES = {'images_per_s', 'loader_share'}

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from seg_ros.datasets import build_dataset
-from seg_ros.training.config import load_train_config
 from seg_ros.training.data_check import survey_splits
 from seg_ros.training.loader import ImageStore, TrainingBatches
 from seg_ros.training.phases import build_augmentation
 from seg_ros.training.preparation import open_stores
+from seg_ros.training.recipes import load_train_config
 from seg_ros.training.splits import blocked_split, build_split, groups_split, random_split
 
 
