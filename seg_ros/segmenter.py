@@ -49,11 +49,13 @@ class Segmentation:
         confidence: (H, W) uint8, the probability of the winning class times 255; None when not
             asked for.
         timings: What it took.
+        invalid_px: Pixels that are void with confidence 0 because the net gave NaN or infinity.
     """
 
     labels: np.ndarray
     confidence: np.ndarray | None
     timings: Timings
+    invalid_px: int = 0
 
 
 class Segmenter:
@@ -163,24 +165,41 @@ class Segmenter:
         results = []
         for logits_chw, size in zip(logits_nchw, sizes, strict=True):
             begun = time.perf_counter()
-            labels, confidence = self._decide(logits_chw, size, with_confidence, min_confidence)
+            labels, confidence, invalid_px = self._decide(
+                logits_chw, size, with_confidence, min_confidence
+            )
             timings = Timings(
                 preprocess_ms=(prepared - start) * 1e3 / count,
                 inference_ms=(inferred - prepared) * 1e3 / count,
                 postprocess_ms=(time.perf_counter() - begun) * 1e3,
             )
-            results.append(Segmentation(labels, confidence, timings))
+            results.append(Segmentation(labels, confidence, timings, invalid_px))
         return results
 
     def warm_up(self) -> float:
-        """Run once on a grey image of the card's input size, as engines allocate on first use.
+        """Run once on an image of the card's input size, as engines allocate on first use.
+
+        The image holds every grey from black to white, so that a graph which divides by the image
+        or takes its logarithm shows it.
 
         Returns:
             Milliseconds that it took.
+
+        Raises:
+            ValueError: If the net gives NaN or infinity.
         """
         spec = self.card.input
-        grey = np.full((spec.height_px, spec.width_px, 3), 128, np.uint8)
-        return self.segment(grey).timings.total_ms
+        greys = np.linspace(0, 255, spec.width_px).astype(np.uint8)
+        image_hwc = np.ascontiguousarray(
+            np.broadcast_to(greys[np.newaxis, :, np.newaxis], (spec.height_px, spec.width_px, 3))
+        )
+        result = self.segment(image_hwc)
+        if result.invalid_px:
+            raise ValueError(
+                f'the graph of {self.card.name} gives NaN or infinity for {result.invalid_px} of '
+                f'{result.labels.size} pixels of a grey image; train or export it anew'
+            )
+        return result.timings.total_ms
 
     def _prepare(
         self, images_hwc: Sequence[np.ndarray], orders: Sequence[ColorOrder]
@@ -212,9 +231,12 @@ class Segmenter:
 
     def _decide(
         self, logits_chw: np.ndarray, size: _Size, with_confidence: bool, min_confidence: float
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Labels with the card's ids and void, and the confidence if it is wanted."""
+    ) -> tuple[np.ndarray, np.ndarray | None, int]:
+        """Labels with the card's ids and void, the confidence if it is wanted, invalid pixels."""
         logits_chw = crop_logits(logits_chw, size.placement)
+        invalid = size.classifier.not_finite(logits_chw)
+        if invalid is not None:
+            logits_chw = np.where(np.isfinite(logits_chw), logits_chw, np.float32(0))
         confidence = None
         if with_confidence or min_confidence > 0:
             labels, confidence = size.classifier.labels_and_confidence(logits_chw)
@@ -225,7 +247,12 @@ class Segmenter:
         if confidence is not None and min_confidence > 0:
             # Void is all bits: 255 = -1. OpenCV cannot compare an image of 1x1 with a number.
             labels |= np.negative((confidence < min_confidence * 255).view(np.uint8))
-        return labels, confidence if with_confidence else None
+        if invalid is not None:
+            labels[invalid] = VOID_ID
+            if confidence is not None:
+                confidence[invalid] = 0
+        invalid_px = 0 if invalid is None else int(np.count_nonzero(invalid))
+        return labels, confidence if with_confidence else None, invalid_px
 
 
 @dataclass(frozen=True)
@@ -251,8 +278,7 @@ def find_model(name: str | Path) -> Path:
 
     Args:
         name: A path, or the name of a folder in (first match) the directories of the environment
-            variable ``SEG_ROS_MODELS``, the ``models/`` that came with the package, and the
-            ``models/`` of the current directory, where training writes.
+            variable ``SEG_ROS_MODELS``, then the ``models/`` that came with the package.
 
     Raises:
         FileNotFoundError: Naming where was looked and which models there are.
@@ -276,9 +302,7 @@ def find_model(name: str | Path) -> Path:
 def model_roots() -> list[Path]:
     """Directories that are searched for model folders, in order."""
     listed = os.environ.get(MODELS_VARIABLE, '').split(os.pathsep)
-    shipped = (root / 'models' for root in share_roots())
-    own = Path('models').absolute()  # last: a shipped name means the shipped model everywhere
-    return list(dict.fromkeys([*(Path(entry) for entry in listed if entry), *shipped, own]))
+    return [*(Path(entry) for entry in listed if entry), *(r / 'models' for r in share_roots())]
 
 
 def load(

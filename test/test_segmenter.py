@@ -15,6 +15,7 @@ from seg_ros.segmenter import find_model
 from seg_ros.share import share_file
 from test.conftest import stripes, write_primary_model
 from test.nets.images import data_file
+from test.robustness.faulty_models import write_undefined_model
 
 BACKENDS = ['onnxruntime', 'openvino']
 
@@ -196,3 +197,31 @@ def test_a_large_image_is_never_copied_or_made_float_as_a_whole(primary_model):
         tracemalloc.stop()
         results = planes * height * width  # bytes of the labels, and of the confidence
         assert results <= peak < 1.1 * results
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+@pytest.mark.parametrize('options', [{}, {'with_confidence': False}, {'min_confidence': 0.5}])
+def test_pixels_for_which_the_net_gives_no_number_are_void_and_counted(tmp_path, backend, options):
+    image, labels = stripes()
+    segmenter = seg_ros.load(write_undefined_model(tmp_path / 'model'), backend=backend)
+    result = segmenter.segment(image, 'rgb', **options)
+    green = labels == 1
+    assert (result.labels[green] == 255).all()
+    # Around the green bar the logits are interpolated with what is no number.
+    assert green.sum() <= result.invalid_px == (result.labels == 255).sum()
+    sure = np.abs(np.arange(64)[:, None] - np.array([21, 43])).min(axis=1) > 4
+    wanted = np.where(green, 255, labels)
+    np.testing.assert_array_equal(result.labels[:, sure], wanted[:, sure])
+    if result.confidence is not None:
+        assert (result.confidence[green] == 0).all()
+        assert (result.confidence[:, :12] > 200).all()
+    red = segmenter.segment(np.full_like(image, (230, 0, 0)), 'rgb')
+    assert red.invalid_px == 0
+    assert (red.labels == 0).all()
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_a_net_that_gives_no_number_for_a_grey_image_is_refused(tmp_path, backend):
+    model = write_undefined_model(tmp_path / 'model', on_grey=True)
+    with pytest.raises(ValueError, match=r'gives NaN or infinity for \d+ of 3072 pixels'):
+        seg_ros.load(model, backend=backend)

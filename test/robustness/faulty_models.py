@@ -55,18 +55,45 @@ def write_failing_model(folder: Path) -> Path:
     return write_model(folder, nodes, [table, start, stop])
 
 
+def write_undefined_model(folder: Path, *, on_grey: bool = False) -> Path:
+    """The primary model, which gives NaN where green is stronger than red.
+
+    Args:
+        folder: To be made.
+        on_grey: Whether it gives infinity where a pixel is black as well.
+    """
+    constants = {'scale': 10 / 255, 'one': 1.0, 'little': 1e-3}
+    tensors = [numpy_helper.from_array(np.array([v], np.float32), k) for k, v in constants.items()]
+    nodes = [
+        *_head(),
+        helper.make_node('Mul', ['chw', 'scale'], ['plain']),
+        helper.make_node('Split', ['chw'], ['red', 'green', 'blue'], axis=1, num_outputs=3),
+        helper.make_node('Sub', ['red', 'green'], ['redness']),
+        helper.make_node('Add', ['redness', 'one'], ['root']),
+        helper.make_node('Sqrt', ['root'], ['undefined']),
+        helper.make_node('Reciprocal' if on_grey else 'Identity', ['blue'], ['other']),
+        helper.make_node('Mul', ['undefined', 'little'], ['small']),
+        helper.make_node('Mul', ['other', 'little'], ['smaller']),
+        helper.make_node('Add', ['plain', 'small'], ['sum']),
+        helper.make_node('Add', ['sum', 'smaller'], ['scaled']),
+        _pool(),
+    ]
+    return write_model(folder, nodes, tensors, opset=18)
+
+
 def write_model(
     folder: Path,
     nodes: list[onnx.NodeProto],
     tensors: list[onnx.TensorProto],
     *,
     output_shape: tuple[int | str, ...] = (1, 3, HEIGHT // STRIDE, WIDTH // STRIDE),
+    opset: int = 17,
 ) -> Path:
     """Write a folder whose card has the classes red, green and blue."""
     image = helper.make_tensor_value_info('image', TensorProto.UINT8, [1, HEIGHT, WIDTH, 3])
     logits = helper.make_tensor_value_info('logits', TensorProto.FLOAT, output_shape)
     graph = helper.make_graph(nodes, 'faulty', [image], [logits], tensors)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=9)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', opset)], ir_version=9)
     folder.mkdir(parents=True)
     (folder / GRAPH_FILE).write_bytes(model.SerializeToString())
     save_card(folder)
