@@ -42,7 +42,7 @@ CAMERA_TOPICS = (
     Topic(
         'camera_info',
         'sensor_msgs/CameraInfo',
-        'calibration of the label image, where the camera sends one',
+        'calibration of the image by its stamp, as it came; scaled where the image was',
     ),
     Topic('color_mask', 'sensor_msgs/Image', 'rgb8, the colours of the classes'),
     Topic('overlay', 'sensor_msgs/Image', 'rgb8, the colours laid over the image'),
@@ -87,7 +87,9 @@ CLASS_TOPICS = (
     ),
 )
 DIAGNOSTICS = Topic(
-    '/diagnostics', 'diagnostic_msgs/DiagnosticArray', '1 Hz: times, counters, model, device'
+    '/diagnostics',
+    'diagnostic_msgs/DiagnosticArray',
+    '1 Hz: state, reason, times, counters, model, device',
 )
 SERVICES = (
     Service('enable', 'std_srvs/SetBool', 'false: take no frames until it is called with true'),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from geometry_msgs.msg import Point32, PolygonStamped
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Header, String
 
 from seg_ros.model_card import ClassInfo
@@ -103,10 +103,12 @@ def to_label_info(classes: Sequence[ClassInfo], header: Header, threshold: float
 
 
 def to_camera_info(info: CameraInfo, width: int, height: int, header: Header) -> CameraInfo:
-    """Scale a calibration to the grid of the label image.
+    """Fit a calibration to labels, which have the size of their image.
 
-    K and P scale with the pixels about the image's corner (REP 104: pixel centres at integers
-    shift by half a pixel); distortion and rectification stay.
+    K and P of a CameraInfo are those of the whole sensor; consumers (image_geometry) take region
+    of interest and binning off themselves. Where the image has the size that these lead to, the
+    message is passed on as it is. Where the image was scaled on its way, K and P are those of the
+    image, and region and binning are reset. Distortion and rectification stay.
 
     Args:
         info: The camera's calibration; an uncalibrated one (K = 0) stays so.
@@ -114,21 +116,39 @@ def to_camera_info(info: CameraInfo, width: int, height: int, header: Header) ->
         height: Rows of the label image.
         header: Of the image that the labels belong to.
     """
-    scaled = copy.deepcopy(info)
-    scaled.header = header
-    if not info.width or not info.height or (info.width, info.height) == (width, height):
-        return scaled
-    x, y = width / info.width, height / info.height
+    fitted = copy.deepcopy(info)
+    fitted.header = header
+    columns, rows = info.roi.width or info.width, info.roi.height or info.height
+    bins_x, bins_y = max(1, info.binning_x), max(1, info.binning_y)
+    if not columns or not rows:
+        return fitted
+    if _is_binned(columns, bins_x, width) and _is_binned(rows, bins_y, height):
+        return fitted
     k = np.asarray(info.k, np.float64).reshape(3, 3)
     p = np.asarray(info.p, np.float64).reshape(3, 4)
     if k.any():
+        taken = np.array(
+            [
+                [1 / bins_x, 0, -info.roi.x_offset / bins_x],
+                [0, 1 / bins_y, -info.roi.y_offset / bins_y],
+                [0, 0, 1],
+            ]
+        )
         # (u + 0.5) * x - 0.5 for a pixel whose centre is at u
-        scale = np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
+        x, y = width * bins_x / columns, height * bins_y / rows
+        scaled = np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
         with np.errstate(all='ignore'):  # what is no number there is passed on
-            scaled.k = (scale @ k).ravel()
-            scaled.p = (scale @ p).ravel()
-    scaled.width, scaled.height = width, height
-    return scaled
+            fitted.k = (scaled @ taken @ k).ravel()
+            fitted.p = (scaled @ taken @ p).ravel()
+    fitted.width, fitted.height = width, height
+    fitted.binning_x = fitted.binning_y = 0
+    fitted.roi = RegionOfInterest()
+    return fitted
+
+
+def _is_binned(size: int, bins: int, found: int) -> bool:
+    """Whether binning leads from a size to another one; drivers round up or down."""
+    return found in (size // bins, -(-size // bins))
 
 
 def to_polygon(corners: np.ndarray, header: Header) -> PolygonStamped:

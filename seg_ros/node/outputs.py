@@ -38,14 +38,12 @@ class Result:
         confidence: (H, W) uint8, or None where it was not asked for.
         image: The camera's pixels.
         header: Of the camera's message.
-        camera_info: The camera's calibration, where it sends one.
     """
 
     labels: np.ndarray
     confidence: np.ndarray | None
     image: CameraImage
     header: Header
-    camera_info: CameraInfo | None
 
 
 class Outputs:
@@ -79,9 +77,9 @@ class Outputs:
         }
         self._publishers = {**self._publishers, **created}
 
-    def retire(self, scheme: LabelScheme) -> None:
-        """Take the topics off the graph that have no place in a scheme."""
-        kept = _FIXED.keys() | scheme.topics().keys()
+    def retire(self, *schemes: LabelScheme) -> None:
+        """Take the topics off the graph that have no place in any of the schemes."""
+        kept = _FIXED.keys() | {name for scheme in schemes for name in scheme.topics()}
         previous = self._publishers
         self._publishers = {name: entry for name, entry in previous.items() if name in kept}
         for name in previous.keys() - kept:
@@ -126,10 +124,6 @@ class Outputs:
         for name in wanted & scheme.masks.keys():
             mask = np.negative((labels == scheme.masks[name]).view(np.uint8))  # 255 = -1
             self._send(name, messages.to_image(mask, 'mono8', header))
-        if 'camera_info' in wanted and result.camera_info is not None:
-            height, width = labels.shape
-            info = messages.to_camera_info(result.camera_info, width, height, header)
-            self._send('camera_info', info)
 
     def _publish_shapes(self, wanted: frozenset[str], scheme: LabelScheme, result: Result) -> None:
         labels, header = result.labels, result.header
@@ -159,6 +153,10 @@ class Outputs:
                 pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
             mixed = blend(pixels, labels, scheme.palette, overlay_alpha)
             self._send('overlay', messages.to_image(mixed, 'rgb8', header))
+
+    def publish_camera_info(self, info: CameraInfo) -> None:
+        """Send the calibration of labels, in their header; see ``CameraInfos``."""
+        self._send('camera_info', info)
 
     def publish_debug(self, wanted: frozenset[str], values_ms: Mapping[str, float | None]) -> None:
         """Send numbers under ``~/debug/<name>``; None is left out."""
