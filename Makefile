@@ -35,7 +35,7 @@ export ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
 .PHONY: demo test test-ros test-ros-repeat fuzz soak vision-msgs lock audit lint format bench clean
 
 demo: $(VENV)/.runtime
-	$(BIN)/python -m seg_ros demo --model '$(MODEL)' --out '$(OUT)' --overwrite \
+	$(BIN)/python -m seg_ros demo --model '$(MODEL)' --out '$(OUT)' \
 	  $(if $(BAG),--bag '$(BAG)') $(if $(TOPIC),--topic '$(TOPIC)') $(if $(RATE),--rate '$(RATE)') \
 	  $(if $(VOID_IDS),--void-ids $(VOID_IDS))
 

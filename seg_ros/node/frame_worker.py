@@ -12,13 +12,14 @@ from seg_ros.node.config import COMPRESSED
 from seg_ros.node.freshness import stamp_age_s
 from seg_ros.node.outputs import Outputs, Result
 from seg_ros.node.rejection_log import RejectionLog
+from seg_ros.node.runtime import join
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from rclpy.node import Node
 
-    from seg_ros.node.camera_input import CameraInput
+    from seg_ros.node.camera_infos import CameraInfos
     from seg_ros.node.label_scheme import Serving
     from seg_ros.node.mailbox import Mailbox
     from seg_ros.node.status import Status
@@ -31,10 +32,10 @@ _NEEDS_CONFIDENCE = frozenset(('confidence', 'ball_candidates'))
 
 
 class Frame(NamedTuple):
-    """An image message and the camera that it came from."""
+    """An image message and the calibrations of its camera."""
 
     message: Any
-    camera: CameraInput
+    infos: CameraInfos
 
 
 class _Prepared(NamedTuple):
@@ -79,6 +80,7 @@ class FrameWorker:
         self.rejections = RejectionLog(node.get_logger().warning)
         self._next: Serving | None = None
         self._thread: threading.Thread | None = None
+        self._is_hung = False
         self.enabled = True
 
     def start(self) -> None:
@@ -87,12 +89,21 @@ class FrameWorker:
         self._thread = threading.Thread(target=self._run, name='segmentation', daemon=True)
         self._thread.start()
 
-    def stop(self) -> None:
-        """Finish the frame in work; those that wait are dropped."""
+    def stop(self, limit_s: float) -> bool:
+        """Finish the frame in work; those that wait are dropped.
+
+        Args:
+            limit_s: How long the frame in work may take; not waited for again once it took longer.
+
+        Returns:
+            Whether the engine came back.
+        """
         self._mailbox.close()
-        if self._thread is not None:
-            self._thread.join()
+        if self._thread is None or (not self._is_hung and join(self._thread, limit_s)):
             self._thread = None
+            return True
+        self._is_hung = self._thread.is_alive()
+        return not self._is_hung
 
     def adopt(self, serving: Serving) -> None:
         """Use another model or other parameters from the next frame on."""
@@ -199,7 +210,9 @@ class FrameWorker:
         labels = serving.scheme.postprocessors[topic].apply(done.labels)
         processed = time.perf_counter()
         outputs = self._outputs[topic]
-        result = Result(labels, done.confidence, ready.image, header, frame.camera.camera_info)
+        result = Result(labels, done.confidence, ready.image, header)
+        if 'camera_info' in ready.wanted:
+            frame.infos.publish_for(header, labels.shape[1], labels.shape[0])
         outputs.publish(ready.wanted, serving.scheme, result, serving.config.overlay_alpha)
         end = time.perf_counter()
         values = self._status.record(
@@ -209,6 +222,7 @@ class FrameWorker:
             inference_time_ms=done.timings.inference_ms,
             postprocess_time_ms=done.timings.postprocess_ms + (processed - before) * 1e3,
             publish_time_ms=(end - processed) * 1e3,
+            invalid_px=done.invalid_px,
         )
         outputs.publish_debug(ready.wanted, values)
         self._mailbox.published()  # last: a frame whose publication fails counts as rejected

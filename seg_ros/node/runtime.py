@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
 import os
 import signal
 import sys
 import threading
+import time
+import traceback
 from typing import TYPE_CHECKING
 
 import rclpy
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.exceptions import NameValidationException, ParameterException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
-from seg_ros.node.compat import PROFILE_VARIABLES, profile_variable
+from seg_ros.node.log_pipe import keep_log_from_blocking
 from seg_ros.share import share_file
 
 if TYPE_CHECKING:
@@ -24,7 +28,12 @@ if TYPE_CHECKING:
     from rclpy.node import Node
     from rclpy.timer import Timer
 
+# Fast DDS 2 (Jazzy) reads the first; Fast DDS 3 (Kilted) the second, and warns about the first.
+_PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 _WAKE_PERIOD_S = 0.1
+_CALLBACKS_END_WITHIN_S = 1.0
+_WRONG_ARGUMENTS = (ValueError, FileNotFoundError, NameValidationException, ParameterException)
+_NO_LOG_FILE = '--disable-external-lib-logs'
 # glibc's mallopt(3): parameter -> bytes. A 4K image in bgr8 takes 24 MiB.
 _MALLOC_THRESHOLDS = {-3: 32 << 20, -1: 256 << 20}  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
 
@@ -34,9 +43,10 @@ def large_image_environment() -> dict[str, str]:
 
     Nothing where the user chose a profile. Other middleware ignores the variable.
     """
-    if any(name in os.environ for name in PROFILE_VARIABLES):
+    if any(name in os.environ for name in _PROFILE_VARIABLES):
         return {}
-    return {profile_variable(): str(share_file('config/fastdds.xml'))}
+    is_kilted = hasattr(rclpy, 'InitContextManager')  # came with it
+    return {_PROFILE_VARIABLES[is_kilted]: str(share_file('config/fastdds.xml'))}
 
 
 def use_large_image_profile() -> None:
@@ -50,6 +60,25 @@ def stop_on_signals() -> threading.Event:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     return stop
+
+
+def join(thread: threading.Thread, limit_s: float, stop: threading.Event | None = None) -> bool:
+    """Wait for a thread in small steps, so that signals are handled meanwhile.
+
+    Args:
+        thread: To be waited for.
+        limit_s: How long at most.
+        stop: Ends the wait once it is set.
+
+    Returns:
+        Whether the thread has ended.
+    """
+    deadline_s = time.monotonic() + limit_s
+    while thread.is_alive() and (left_s := deadline_s - time.monotonic()) > 0:
+        if stop is not None and stop.is_set():
+            break
+        thread.join(min(left_s, _WAKE_PERIOD_S))
+    return not thread.is_alive()
 
 
 def create_steady_timer(node: Node, period_s: float, callback: Callable[[], None]) -> Timer:
@@ -83,7 +112,8 @@ def release_free_memory() -> None:
 def spin(build_node: Callable[[], Node], ros_arguments: list[str]) -> int:
     """Make a node and spin it until SIGINT or SIGTERM, or until it says that it is done.
 
-    A node that ends by itself has ``is_done`` and ``finish()``, whose result is the exit status.
+    A node may have ``start(stop)``, called before it is spun with the event that the signals set;
+    ``is_done``, by which it ends by itself; and ``finish()``, whose result is the exit status.
 
     rclpy's own handlers sometimes end a process with status 1 on SIGTERM; an event that the
     spinning thread looks at ends it cleanly every time.
@@ -93,27 +123,72 @@ def spin(build_node: Callable[[], Node], ros_arguments: list[str]) -> int:
         ros_arguments: ``--ros-args ...``.
 
     Returns:
-        Exit status: that of the node's ``finish()``, else 0; 2 when the node could not be made.
+        Exit status: that of the node's ``finish()``, else 0; ``os.EX_CONFIG`` when arguments or
+        parameters are wrong. Where an engine still works in another thread the process ends here.
     """
     stop = stop_on_signals()
+    keep_log_from_blocking()
     keep_large_buffers()
     use_large_image_profile()
-    rclpy.init(args=ros_arguments, signal_handler_options=SignalHandlerOptions.NO)
     try:
         try:
+            _start_rclpy(ros_arguments)
             node = build_node()
-        except ValueError as error:
+        except _WRONG_ARGUMENTS as error:
             print(error, file=sys.stderr)
-            return 2
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        while not stop.is_set() and not getattr(node, 'is_done', False):
-            executor.spin_once(timeout_sec=_WAKE_PERIOD_S)
-        executor.shutdown()
-        status = int(node.finish()) if hasattr(node, 'finish') else 0
-        if hasattr(node, 'trigger_shutdown'):
-            node.trigger_shutdown()
-        node.destroy_node()
+            return os.EX_CONFIG
+        status = _serve(node, stop)
     finally:
         rclpy.try_shutdown()
+    _leave_busy_threads(status)
     return status
+
+
+def _start_rclpy(ros_arguments: list[str]) -> None:
+    """Start rclpy; without a log file where none can be written (no or a read-only home).
+
+    Raises:
+        ValueError: If the arguments are wrong.
+    """
+    try:
+        rclpy.init(args=ros_arguments, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:  # rclpy exports no narrower class
+        if 'initialize logging' not in str(error):
+            raise ValueError(f'{" ".join(ros_arguments)}: {error}') from error
+        print(f'no log file is written: {error}', file=sys.stderr)
+        rclpy.try_shutdown()
+        arguments = [*(ros_arguments or ['--ros-args']), _NO_LOG_FILE]
+        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+
+
+def _serve(node: Node, stop: threading.Event) -> int:
+    """Spin a node until it is to end."""
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    if hasattr(node, 'start'):
+        node.start(stop)
+    while not stop.is_set() and not getattr(node, 'is_done', False) and rclpy.ok():
+        try:
+            executor.spin_once(timeout_sec=_WAKE_PERIOD_S)
+        except ExternalShutdownException:
+            break
+        except Exception:  # of one callback; the others go on
+            node.get_logger().error(f'a callback failed:\n{traceback.format_exc()}')
+    # A reload that is awaited would never end.
+    executor.shutdown(timeout_sec=_CALLBACKS_END_WITHIN_S)
+    status = int(node.finish()) if hasattr(node, 'finish') else 0
+    node.destroy_node()
+    return status
+
+
+def _leave_busy_threads(status: int) -> None:
+    """End the process where an engine still loads or computes.
+
+    Python's own end would take memory away from under it (SIGSEGV, SIGABRT); ROS was told goodbye.
+    """
+    if any(thread is not threading.current_thread() for thread in threading.enumerate()):
+        logging.shutdown()
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)

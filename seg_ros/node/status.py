@@ -9,21 +9,36 @@ from typing import TYPE_CHECKING
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from seg_ros.model_card import GRAPH_FILE
+from seg_ros.node.condition import Condition, Level, Limits, State, Verdict
 from seg_ros.node.freshness import stamp_age_s
+from seg_ros.node.image_sources import (
+    explain_absence,
+    explain_silence,
+    find_images,
+    find_sources,
+)
+from seg_ros.node.lifecycle import FINALIZED, UNCONFIGURED
 from seg_ros.node.runtime import create_steady_timer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from builtin_interfaces.msg import Time as Stamp
-    from rclpy.lifecycle import LifecycleNode
 
+    from seg_ros.node.camera_input import CameraInput
     from seg_ros.node.config import NodeConfig
+    from seg_ros.node.lifecycle import ToldLifecycleNode
     from seg_ros.node.mailbox import Mailbox
     from seg_ros.segmenter import Segmenter
 
 _PERIOD_S = 1.0
-_OK, _WARN, _ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+_LEVELS = {
+    Level.OK: DiagnosticStatus.OK,
+    Level.WARN: DiagnosticStatus.WARN,
+    Level.ERROR: DiagnosticStatus.ERROR,
+}
+# What is logged when it begins; the rest is logged where it happens, or comes and goes.
+_TROUBLES = (State.WAITING, State.SILENT, State.STALLED)
 
 
 def model_in_use(segmenter: Segmenter) -> dict[str, str]:
@@ -39,43 +54,71 @@ def model_in_use(segmenter: Segmenter) -> dict[str, str]:
 
 
 class Status:
-    """Collects the figures of the last frame and publishes ``/diagnostics``.
+    """Tells what state the node is in: feeds ``condition``, publishes ``/diagnostics``, logs.
 
     Args:
         node: Owner of publisher and timer.
         mailbox: Holds the counters.
-        limits: Gives the present config, which holds the limits of WARN and ERROR.
+        config: Gives the present config, which holds the limits of WARN and ERROR.
+        inputs: By image topic, while the node is active.
+        has_listener: Whether anybody listens to any output.
     """
 
     def __init__(
-        self, node: LifecycleNode, mailbox: Mailbox, limits: Callable[[], NodeConfig]
+        self,
+        node: ToldLifecycleNode,
+        mailbox: Mailbox,
+        config: Callable[[], NodeConfig],
+        inputs: Mapping[str, CameraInput],
+        has_listener: Callable[[], bool],
     ) -> None:
         self._node = node
         self._mailbox = mailbox
-        self._limits = limits
+        self._config = config
+        self._inputs = inputs
+        self._has_listener = has_listener
+        self._condition = Condition()
         self._model: dict[str, str] = {}
-        self._times: dict[str, float] = {}
-        self._latency_ms: float | None = None
         self._stale = 0
-        self._rejected = 0
-        self._busy_since_s: float | None = None
-        self._slow_since_s: float | None = None
-        self.complaint = ''  # of what went wrong beside the frames: a model that was refused
-        self.enabled = True
+        self._invalid_px = 0
+        self._trouble: tuple[State, str] | None = None
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 1)
         self._timer = create_steady_timer(node, _PERIOD_S, self._publish)
 
     def describe(self, segmenter: Segmenter | None) -> None:
         """Keep what is said of the model with every report; None once it is unloaded."""
-        self._model = model_in_use(segmenter) if segmenter else {}
+        model = model_in_use(segmenter) if segmenter else {}
+        if model != self._model:
+            self._condition.forget_frames()
+        self._model = model
+
+    def activate(self) -> None:
+        """Watch the cameras."""
+        self._condition.activate(self._inputs, time.monotonic())
+
+    def deactivate(self) -> None:
+        """Watch no camera any more."""
+        self._condition.deactivate()
+
+    def enable(self, enabled: bool) -> None:
+        """Note whether the user lets the node work."""
+        self._condition.is_enabled = enabled
+
+    def complain(self, text: str) -> None:
+        """Tell for a while what went wrong beside the frames; an empty text takes it back."""
+        self._condition.complain(text, time.monotonic())
+
+    def arrive(self, topic: str) -> None:
+        """Note that a frame of a camera came, wanted or not."""
+        self._condition.cameras[topic].see_frame(time.monotonic())
 
     def begin(self) -> None:
         """Note that the worker took a frame."""
-        self._busy_since_s = time.monotonic()
+        self._condition.begin_frame(time.monotonic())
 
     def end(self) -> None:
         """Note that the worker is done with it."""
-        self._busy_since_s = None
+        self._condition.end_frame()
 
     def count_stale(self) -> None:
         """Count a frame that was too old; called by the worker."""
@@ -90,90 +133,100 @@ class Status:
         inference_time_ms: float,
         postprocess_time_ms: float,
         publish_time_ms: float,
+        invalid_px: int,
     ) -> dict[str, float | None]:
         """Take the figures of a published frame; called by the worker.
 
         Returns:
-            The same, and ``pipeline_latency_ms``, for ``~/debug/``.
+            The times, and ``pipeline_latency_ms``, for ``~/debug/``.
         """
-        self._times = {
+        times_ms = {
             'processing_time_ms': processing_time_ms,
             'preprocess_time_ms': preprocess_time_ms,
             'inference_time_ms': inference_time_ms,
             'postprocess_time_ms': postprocess_time_ms,
             'publish_time_ms': publish_time_ms,
         }
-        if processing_time_ms <= self._limits().warn_processing_time_ms:
-            self._slow_since_s = None
-        elif self._slow_since_s is None:
-            self._slow_since_s = time.monotonic()
         age_s = stamp_age_s(self._node.get_clock(), stamp)
-        self._latency_ms = None if age_s is None else age_s * 1e3
-        return {**self._times, 'pipeline_latency_ms': self._latency_ms}
+        latency_ms = None if age_s is None else age_s * 1e3
+        self._invalid_px += invalid_px
+        self._condition.record_frame(
+            time.monotonic(), times_ms, latency_ms, invalid_px, self._limits()
+        )
+        return {**times_ms, 'pipeline_latency_ms': latency_ms}
+
+    def _limits(self) -> Limits:
+        config = self._config()
+        names = [field.name for field in dataclasses.fields(Limits)]
+        return Limits(**{name: getattr(config, name) for name in names})
 
     def _publish(self) -> None:
+        now_s, limits, condition = time.monotonic(), self._limits(), self._condition
         counters = self._mailbox.counters
-        delay_ms = self._consecutive_delay_ms()
+        condition.refusal = self._node.refusal
+        condition.is_configured = self._node.phase not in (UNCONFIGURED, FINALIZED)
+        condition.has_listener = self._has_listener()
+        for topic, camera in self._inputs.items():
+            sources = find_sources(self._node, camera.topic)
+            count = sum(source.type == camera.type_name for source in sources)
+            condition.cameras[topic].see_publishers(count, now_s)
+        verdict = self._explained(condition.judge(now_s, limits, counters.rejected))
+        self._log(verdict)
         values = {
+            'state': verdict.state.value,
             **self._model,
-            'is_processing_time_ms_in_expected_range': str(self._slow_since_s is None),
-            'consecutive_processing_delay_ms': f'{delay_ms:.3f}',
-            **{key: f'{ms:.3f}' for key, ms in self._times.items()},
+            **self._frame_values(now_s, limits),
             **{key: str(count) for key, count in dataclasses.asdict(counters).items()},
             'stale': str(self._stale),
+            'invalid_px': str(self._invalid_px),
         }
-        if (latency_ms := self._latency_ms) is not None:
-            values['last_stamp_age_ms'] = f'{latency_ms:.3f}'
         status = DiagnosticStatus(
+            level=_LEVELS[verdict.level],
+            message=verdict.message,
             name=f'{self._node.get_fully_qualified_name().strip("/")}: segmentation',
             hardware_id=self._model.get('device', ''),
             values=[KeyValue(key=key, value=value) for key, value in values.items()],
         )
-        newly_rejected = counters.rejected - self._rejected
-        self._rejected = counters.rejected
-        status.level, status.message = self._judge(newly_rejected, delay_ms, latency_ms)
         message = DiagnosticArray(status=[status])
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(message)
 
-    def _consecutive_delay_ms(self) -> float:
-        since = self._slow_since_s
-        return 0.0 if since is None else (time.monotonic() - since) * 1e3
+    def _frame_values(self, now_s: float, limits: Limits) -> dict[str, str]:
+        """Figures of the last frame, none where it is not of now."""
+        if (last := self._condition.figures(now_s, limits)) is None:
+            return {}
+        values = {
+            'is_processing_time_ms_in_expected_range': str(last.slow_since_s is None),
+            'consecutive_processing_delay_ms': f'{last.delay_ms:.3f}',
+            **{key: f'{ms:.3f}' for key, ms in last.times_ms.items()},
+        }
+        if last.latency_ms is not None:
+            values['last_stamp_age_ms'] = f'{last.latency_ms:.3f}'
+        return values
 
-    def _judge(
-        self, newly_rejected: int, delay_ms: float, latency_ms: float | None
-    ) -> tuple[bytes, str]:
-        """The worst of what can be said: level and message."""
-        if not self._model:
-            return _WARN, 'not configured'
-        if not self.enabled:
-            return _OK, 'disabled'
-        limits, latency_ms = self._limits(), latency_ms or 0.0
-        busy_since = self._busy_since_s
-        busy_s = 0.0 if busy_since is None else time.monotonic() - busy_since
-        findings = (
-            (busy_s > limits.error_stalled_s, _ERROR, f'a frame is in work for {busy_s:.0f} s'),
-            (
-                delay_ms > limits.error_consecutive_delay_ms,
-                _ERROR,
-                f'every frame took too long for {delay_ms / 1e3:.1f} s',
-            ),
-            (
-                0 < limits.error_latency_ms < latency_ms,
-                _ERROR,
-                f'labels are {latency_ms:.0f} ms old',
-            ),
-            (bool(self.complaint), _WARN, self.complaint),
-            (newly_rejected > 0, _WARN, f'{newly_rejected} frames rejected in the last second'),
-            (self._slow_since_s is not None, _WARN, 'the last frame took too long'),
-            (
-                0 < limits.warn_latency_ms < latency_ms,
-                _WARN,
-                f'labels are {latency_ms:.0f} ms old',
-            ),
-            (not self._times, _OK, 'ready'),
-        )
-        for applies, level, message in findings:
-            if applies:
-                return level, message
-        return _OK, 'segmenting'
+    def _explained(self, verdict: Verdict) -> Verdict:
+        """Put the reason and the cure to a camera that gives nothing."""
+        if verdict.state not in (State.WAITING, State.SILENT):
+            return verdict
+        camera = self._inputs[verdict.camera]
+        topic, kind = camera.topic, camera.type_name
+        sources = find_sources(self._node, topic)
+        if verdict.state is State.WAITING:
+            text = explain_absence(topic, kind, sources, find_images(self._node))
+        else:
+            fitting = [source for source in sources if source.type == kind]
+            text = explain_silence(topic, fitting, camera.reliability)
+        return dataclasses.replace(verdict, message=text)
+
+    def _log(self, verdict: Verdict) -> None:
+        """Log a trouble once when it begins, and when it is over."""
+        log = self._node.get_logger()
+        trouble = (verdict.state, verdict.camera)
+        if verdict.level == Level.OK or verdict.state not in _TROUBLES:
+            if self._trouble is not None and verdict.state is State.RUNNING:
+                log.info('images arrive and are worked on again')
+            if verdict.level == Level.OK:
+                self._trouble = None
+        elif trouble != self._trouble:
+            self._trouble = trouble
+            (log.error if verdict.level == Level.ERROR else log.warning)(verdict.message)

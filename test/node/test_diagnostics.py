@@ -24,7 +24,8 @@ KEYS = {  # Autoware's names first
     'is_processing_time_ms_in_expected_range', 'processing_time_ms',
     'consecutive_processing_delay_ms', 'preprocess_time_ms', 'inference_time_ms',
     'postprocess_time_ms', 'publish_time_ms', 'received', 'dropped', 'published', 'rejected',
-    'stale', 'device', 'backend', 'precision', 'model_name', 'model_sha256', 'last_stamp_age_ms',
+    'stale', 'invalid_px', 'state', 'device', 'backend', 'precision', 'model_name',
+    'model_sha256', 'last_stamp_age_ms',
 }  # fmt: skip
 
 
@@ -121,11 +122,10 @@ def test_limits_are_parameters(robot, camera, limits, age_s, level, message):
 def test_a_required_device_that_is_missing_fails_the_transition(robot, primary_model):
     parameters = {'backend': 'onnxruntime', 'require_device': 'cuda'}
     robot.listen('/rosout', Log, latched=True)
-    with node_process('/own', model=primary_model, **parameters):
-        assert wait_for(lambda: robot.state(OWN)) == 'unconfigured'
+    with node_process('/own', model=primary_model, autostart=False, **parameters):
         assert not robot.change_state(OWN, Transition.TRANSITION_CONFIGURE)
         said = wait_for(
-            lambda: [m.msg for m in robot.received['/rosout'] if 'cannot be used' in m.msg]
+            lambda: [m.msg for m in robot.received['/rosout'] if 'configure failed' in m.msg]
         )
         assert 'cuda' in said[-1]
         assert not robot.node.count_publishers(f'{OWN}/label_mask')

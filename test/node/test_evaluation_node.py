@@ -181,15 +181,15 @@ def test_drops_are_counted_and_the_running_scores_published(tmp_path, robot):
 
 
 @pytest.mark.parametrize(
-    ('values', 'message'),
+    ('values', 'status', 'message'),
     [
-        ({'start_within_s': 0.5}, 'nothing to score came within 0.5 s'),
-        ({'min_mio': 0.5}, "unknown parameter 'min_mio'; did you mean 'min_miou'"),
-        ({'model': 'nowhere'}, "no model 'nowhere'"),
+        ({'start_within_s': 0.5}, 2, 'nothing to score came within 0.5 s'),
+        ({'min_mio': 0.5}, os.EX_CONFIG, "unknown parameter 'min_mio'; did you mean 'min_miou'"),
+        ({'model': 'nowhere'}, os.EX_CONFIG, "no model 'nowhere'"),
     ],
 )
-def test_bad_input_ends_with_status_2_and_says_why(values, message):
+def test_bad_input_ends_the_start_and_says_why(values, status, message):
     with process('evaluation_node', *parameters('/nothing', **values)) as evaluation:
         _, error = evaluation.communicate(timeout=20)
-        assert evaluation.returncode == 2
+        assert evaluation.returncode == status
     assert message in error

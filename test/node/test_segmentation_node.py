@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -77,26 +78,28 @@ def test_class_names_reach_late_subscribers(robot, segmentation):
     ]
 
 
-def test_camera_info_follows_the_image(robot, segmentation):
+def test_camera_info_is_that_of_the_image_by_its_stamp(robot, segmentation):
     image, _ = stripes()
     topic = '/segmentation/camera_info'
     robot.listen(topic, CameraInfo)
-    calibration = CameraInfo(width=128, height=96)  # of a binned camera: twice the image's size
-    calibration.k = [100.0, 0.0, 63.5, 0.0, 100.0, 47.5, 0.0, 0.0, 1.0]
-    calibration.p = [100.0, 0.0, 63.5, 0.0, 0.0, 100.0, 47.5, 0.0, 0.0, 0.0, 1.0, 0.0]
     infos = robot.camera('/camera_info', CameraInfo)
     camera = robot.camera()
+    first, second = (image_message(image, robot.header()) for _ in range(2))
+    calibration = CameraInfo(width=128, height=96, binning_x=2, binning_y=2)
+    calibration.k = [100.0, 0.0, 63.5, 0.0, 100.0, 47.5, 0.0, 0.0, 1.0]
 
-    def answered():
-        infos.publish(calibration)
-        camera.publish(image_message(image, robot.header()))
-        return robot.received[topic]
+    def answer_to(message, columns):
+        """Image first, as image_transport sends them; then its calibration and another one."""
+        camera.publish(message)
+        for header, width in ((message.header, columns), (robot.header(), 999)):
+            calibration.header, calibration.width = header, width
+            infos.publish(calibration)
+        return next((m for m in robot.received[topic] if m.header == message.header), None)
 
-    answer = wait_for(answered)[0]
-    assert (answer.width, answer.height) == (64, 48)
-    assert answer.header.frame_id == 'camera_optical'
-    # the centre of the image stays the centre: (63.5 + 0.5) / 2 - 0.5
-    np.testing.assert_allclose(answer.k, [50, 0, 31.5, 0, 50, 23.5, 0, 0, 1])
+    assert wait_for(lambda: answer_to(first, 128)).width == 128
+    answer = wait_for(lambda: answer_to(second, 64))
+    assert (answer.width, answer.height, answer.binning_x) == (64, 48, 0)  # scaled on its way
+    assert wait_for(lambda: answer_to(first, 128)).binning_x == 2  # verbatim
 
 
 @pytest.mark.parametrize(
@@ -306,7 +309,7 @@ def test_wrong_parameters_end_the_start_with_a_reason(primary_model, parameter, 
     command = [sys.executable, '-m', 'seg_ros', 'segmentation_node', '--ros-args']
     command += ['-p', f'model:={primary_model}', '-p', parameter]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-    assert done.returncode == 2
+    assert done.returncode == os.EX_CONFIG
     assert message in done.stderr
 
 
