@@ -3,7 +3,7 @@
 # make lint    ruff and mypy
 # make bench   every benchmark, a quarter of an hour on an idle machine, and docs/benchmarks.md;
 #              QUICK=1 for a short look, CAMVID=path for the training loop as well
-# make test-ros   the ROS tests on the wheels of Kilted and of Jazzy
+# make test-ros   the ROS tests on the wheels of Jazzy and of Kilted; test-kilted: of Kilted only
 # make vision-msgs   vision_msgs for the wheels, which lack it (needs g++ and Python's headers)
 # make test-ros-repeat   the ROS tests REPEAT=20 times in random order
 # make fuzz    20,000 bad frames, bags and models; bench/results/fuzz.json, README's table
@@ -14,7 +14,7 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
-JAZZY_VENV ?= .venv-jazzy
+KILTED_VENV ?= .venv-kilted
 LOCK_VENV ?= .venv-lock
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
@@ -32,7 +32,7 @@ SOAK_MINUTES ?= 30
 
 export ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
 
-.PHONY: demo test test-ros test-ros-repeat fuzz soak vision-msgs lock audit lint format bench clean
+.PHONY: demo test test-ros test-kilted test-ros-repeat fuzz soak vision-msgs lock audit lint format bench clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/python -m seg_ros demo --model '$(MODEL)' --out '$(OUT)' \
@@ -49,12 +49,14 @@ test: $(VENV)/.dev
 	$(BIN)/pytest $(PARALLEL) $(RENDERING)
 	$(BIN)/pytest $(PARALLEL) $(RENDERING:%=--ignore=%)
 
-# Jazzy's wheels live in an environment of their own.
-test-ros: $(VENV)/.dev $(JAZZY_VENV)/.ros
+test-ros: $(VENV)/.dev test-kilted
 	-$(BIN)/python interfaces/vision_msgs/build.py
-	-$(JAZZY_VENV)/bin/python interfaces/vision_msgs/build.py
-	$(BIN)/pytest -m ros test/node
-	$(JAZZY_VENV)/bin/pytest -m ros test/node
+	$(BIN)/pytest -m ros $(PARALLEL) test/node
+
+# Kilted's wheels live in an environment of their own.
+test-kilted: $(KILTED_VENV)/.ros
+	-$(KILTED_VENV)/bin/python interfaces/vision_msgs/build.py
+	$(KILTED_VENV)/bin/pytest -m ros $(PARALLEL) test/node
 
 vision-msgs: $(VENV)/.runtime
 	$(BIN)/python interfaces/vision_msgs/build.py
@@ -113,7 +115,7 @@ $(LOCK_VENV)/.tools: | $(LOCK_VENV)/bin/python
 	$(LOCK_VENV)/bin/pip --disable-pip-version-check install -q uv==0.13.9 pip-audit==2.10.1
 	touch $@
 
-COMPILE := $(LOCK_VENV)/bin/uv pip compile -q --generate-hashes --universal --python-version 3.11 \
+COMPILE := $(LOCK_VENV)/bin/uv pip compile -q --generate-hashes --universal --python-version 3.10 \
   --no-annotate --custom-compile-command 'make lock' -c constraints.txt
 lock: $(LOCK_VENV)/.tools
 	$(COMPILE) setup.py --extra runtime --extra ros -o requirements/runtime.txt
@@ -135,8 +137,8 @@ $(VENV)/.bench: $(VENV)/.dev
 	$(PIP) install -q -c constraints.txt -e '.[bench]'
 	touch $@
 
-$(JAZZY_VENV)/.ros: setup.py constraints.txt | $(JAZZY_VENV)/bin/python
-	$(JAZZY_VENV)/bin/pip --disable-pip-version-check install -q -c constraints.txt -e '.[runtime,ros-jazzy,test]'
+$(KILTED_VENV)/.ros: setup.py constraints.txt | $(KILTED_VENV)/bin/python
+	$(KILTED_VENV)/bin/pip --disable-pip-version-check install -q -c constraints.txt -e '.[runtime,ros-kilted,test]'
 	touch $@
 
 clean:

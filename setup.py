@@ -16,14 +16,6 @@ def tree(folder: str) -> list[tuple[str, list[str]]]:
     return list(found.items())
 
 
-KILTED = [
-    'ros-rclpy[fastrtps]==9.1.2',
-    'ros-sensor-msgs==5.5.1',
-    'ros-std-msgs==5.5.1',
-    'ros-std-srvs==5.5.1',
-    'ros-diagnostic-msgs==5.5.1',
-    'ros-geometry-msgs==5.5.1',
-]
 JAZZY = [
     'ros-rclpy[fastrtps]==7.1.6',
     'ros-sensor-msgs==5.3.6',
@@ -31,6 +23,14 @@ JAZZY = [
     'ros-std-srvs==5.3.6',
     'ros-diagnostic-msgs==5.3.6',
     'ros-geometry-msgs==5.3.6',
+]
+KILTED = [
+    'ros-rclpy[fastrtps]==9.1.2',
+    'ros-sensor-msgs==5.5.1',
+    'ros-std-msgs==5.5.1',
+    'ros-std-srvs==5.5.1',
+    'ros-diagnostic-msgs==5.5.1',
+    'ros-geometry-msgs==5.5.1',
 ]
 RUNTIME = [
     'numpy>=1.26',
@@ -89,8 +89,8 @@ setup(
     install_requires=['setuptools'],
     extras_require={
         'runtime': RUNTIME,
-        'ros': KILTED,
-        'ros-jazzy': JAZZY,
+        'ros': JAZZY,
+        'ros-kilted': KILTED,
         'train': [*RUNTIME, *TRAIN],
         'quantize': QUANTIZE,
         'test': TEST,

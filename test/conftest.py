@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 
 from seg_ros.model_card import GRAPH_FILE, ClassInfo, InputSpec, ModelCard, save_model_card
+from test.libraries import (
+    pytest_make_collect_report,  # noqa: F401 - a hook
+    pytest_runtest_makereport,  # noqa: F401 - a hook
+)
 from test.ros_domain import claim_ros_domain
 
 # Before rclpy is imported anywhere: the tests' DDS stays on this machine, away from other robots.

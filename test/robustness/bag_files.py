@@ -7,10 +7,10 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from backports import zstd
 from hypothesis import strategies as st
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
+from seg_ros.bag_compression import zstd
 from seg_ros.bags import IMAGE_TYPE, Bag
 from seg_ros.image import decode_image
 from test.robustness.frames import TYPES, valid_image

@@ -1,0 +1,50 @@
+"""Libraries that only some tests need: where one is not installed, they are skipped."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Module -> the extra of setup.py that brings it, or who else has it.
+EXTRAS = {
+    **dict.fromkeys(('openvino', 'onnxruntime', 'rosbags', 'apsw'), 'runtime'),
+    **dict.fromkeys(('torch', 'torchvision', 'safetensors', 'onnxscript', 'tensorboard'), 'train'),
+    **dict.fromkeys(('matplotlib', 'mujoco', 'PIL'), 'train'),
+    **dict.fromkeys(('onnx', 'hypothesis'), 'test'),
+    'nncf': 'quantize',
+    **dict.fromkeys(('rclpy', 'lifecycle_msgs', 'rosgraph_msgs', 'ament_index_python'), 'ros'),
+    **dict.fromkeys(('sensor_msgs', 'std_msgs', 'std_srvs', 'diagnostic_msgs'), 'ros'),
+    **dict.fromkeys(('rcl_interfaces', 'builtin_interfaces', 'geometry_msgs'), 'ros'),
+}
+_MISSING = re.compile(r"ModuleNotFoundError: No module named '(\w+)")
+
+
+def missing_library(error: str) -> str:
+    """Say which library an error misses; empty where it is another error."""
+    found = _MISSING.search(error)
+    if not found or (extra := EXTRAS.get(found[1])) is None:
+        return ''
+    return f'{found[1]} is not installed: the extra {extra!r} has it'
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_make_collect_report() -> Iterator[None]:
+    """Skip a test file that imports such a library."""
+    report = (yield).get_result()
+    if report.failed and (reason := missing_library(str(report.longrepr))):
+        report.outcome = 'skipped'
+        report.longrepr = (report.nodeid, 0, f'Skipped: {reason}')
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
+    """Skip a test that comes upon such a library, or whose fixtures do."""
+    report = (yield).get_result()
+    if report.failed and call.excinfo and (reason := missing_library(call.excinfo.exconly())):
+        report.outcome = 'skipped'
+        report.longrepr = (item.location[0], item.location[1] or 0, f'Skipped: {reason}')
