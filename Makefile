@@ -35,7 +35,7 @@ export ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
 .PHONY: demo test test-ros test-kilted test-ros-repeat fuzz soak vision-msgs lock audit lint format bench clean
 
 demo: $(VENV)/.runtime
-	$(BIN)/python -m seg_ros demo --model '$(MODEL)' --out '$(OUT)' \
+	$(BIN)/python -m seg_ros demo --model '$(MODEL)' --out '$(OUT)' --overwrite \
 	  $(if $(BAG),--bag '$(BAG)') $(if $(TOPIC),--topic '$(TOPIC)') $(if $(RATE),--rate '$(RATE)') \
 	  $(if $(VOID_IDS),--void-ids $(VOID_IDS))
 

@@ -5,24 +5,25 @@ Everything here works on label images at the camera's size and is off unless ask
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import yaml
 
-from seg_ros.model_card import VOID_ID, ClassInfo
+from seg_ros.image_files import load_grey
+from seg_ros.model_card import MAX_CLASSES, VOID_ID, ClassInfo
+from seg_ros.schema import quoted
 from seg_ros.spots import connected_spots
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 EVERY_CLASS = 'all'
 VOID = 'void'
-_MAX_TEXT = 1 << 14  # characters; 255 classes need far less
-_MAX_SELF_MASK_BYTES = 1 << 24
+_NUMBER = re.compile(r'[+-]?[0-9]{1,9}')
 
 
 @dataclass(frozen=True)
@@ -38,37 +39,37 @@ class ClassMap:
     table: np.ndarray | None
 
 
-def parse_mapping(name: str, text: str) -> dict[str, Any]:
-    """Read a setting such as ``{line: field, ball: 3}``; an empty text is an empty mapping.
+def parse_mapping(name: str, entries: Sequence[str]) -> dict[str, str | int]:
+    """Read a setting such as ``['line: field', 'ball: 3']``.
 
     Args:
         name: Of the setting, for the message.
-        text: YAML.
+        entries: ``key: value`` each; a value of digits is a number.
 
     Raises:
-        ValueError: If it is no flat mapping of names.
+        ValueError: If an entry is of another form, or two have the same key.
     """
-    if not text.strip():
-        return {}
-    if len(text) > _MAX_TEXT:
-        raise ValueError(f'{name}: {len(text)} characters; allowed are {_MAX_TEXT}')
-    try:
-        raw = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ValueError(f'{name}: {text!r} is no YAML: {error}') from error
-    if not isinstance(raw, Mapping) or not all(isinstance(key, str) for key in raw):
-        raise ValueError(f"{name}: {text!r} is no mapping; write '{{line: field, ball: 3}}'")
-    return dict(raw)
+    if len(entries) > MAX_CLASSES:
+        raise ValueError(f'{name}: {len(entries)} entries; allowed are {MAX_CLASSES}')
+    found: dict[str, str | int] = {}
+    for entry in entries:
+        key, _, value = (part.strip() for part in entry.partition(':'))
+        if not key or not value or ':' in value:
+            raise ValueError(f"{name}: {quoted(entry)} is not of the form 'class: value'")
+        if key in found:
+            raise ValueError(f'{name}: {quoted(key)} comes twice')
+        found[key] = int(value) if _NUMBER.fullmatch(value) else value
+    return found
 
 
-def remap_classes(classes: tuple[ClassInfo, ...], remap: Mapping[str, Any]) -> ClassMap:
+def remap_classes(classes: tuple[ClassInfo, ...], remap: Mapping[str, str | int]) -> ClassMap:
     """Merge, drop, rename and renumber classes.
 
     Args:
         classes: Those of the model.
         remap: Class name -> another class of the model (merge into it), a new name (rename, or
-            gather several), a number 0 to 254 (publish under this id), or ``~`` or ``void``
-            (drop: its pixels become 255). A new name may be numbered as well.
+            gather several), a number 0 to 254 (publish under this id), or ``void`` (drop: its
+            pixels become 255). A new name may be numbered as well.
 
     Raises:
         ValueError: If a key is no class, a target is none of these, or two classes would share
@@ -79,20 +80,17 @@ def remap_classes(classes: tuple[ClassInfo, ...], remap: Mapping[str, Any]) -> C
     target = {entry.name: entry.name for entry in classes}
     numbers: dict[str, int] = {}
     for name, to in remap.items():
-        if isinstance(to, int) and not isinstance(to, bool):
+        if isinstance(to, int):
             numbers[name] = to
         elif name not in target:
-            raise ValueError(f'class_remap: no class {name!r}; there are {", ".join(target)}')
-        elif to is None or to == VOID:
-            target[name] = VOID
-        elif isinstance(to, str):
-            target[name] = to
+            known = ', '.join(target)
+            raise ValueError(f'class_remap: no class {quoted(name)}; there are {known}')
         else:
-            raise ValueError(f'class_remap: {name}: {to!r}; give a class, a number or ~ (void)')
+            target[name] = to
     kept = _merged(classes, target, numbers)
     if unknown := sorted(numbers.keys() - kept.keys()):
         known = ', '.join(kept)
-        raise ValueError(f'class_remap: no class {unknown[0]!r} to number; left are {known}')
+        raise ValueError(f'class_remap: no class {quoted(unknown[0])} to number; left are {known}')
     table = np.full(256, VOID_ID, np.uint8)
     for entry in classes:
         if target[entry.name] != VOID:
@@ -126,7 +124,9 @@ def _merged(
     return kept
 
 
-def areas_by_id(classes: tuple[ClassInfo, ...], min_area_px: Mapping[str, Any]) -> dict[int, int]:
+def areas_by_id(
+    classes: tuple[ClassInfo, ...], min_area_px: Mapping[str, str | int]
+) -> dict[int, int]:
     """Turn class names into ids: smallest area in pixels of a spot of each class.
 
     Args:
@@ -139,11 +139,10 @@ def areas_by_id(classes: tuple[ClassInfo, ...], min_area_px: Mapping[str, Any]) 
     names = [entry.name for entry in classes]
     for name, area in min_area_px.items():
         if name not in names and name != EVERY_CLASS:
-            raise ValueError(
-                f'min_area_px: no class {name!r}; there are {", ".join([*names, EVERY_CLASS])}'
-            )
-        if not isinstance(area, int) or isinstance(area, bool) or area < 0:
-            raise ValueError(f'min_area_px: {name}: {area!r} is no number of pixels')
+            known = ', '.join([*names, EVERY_CLASS])
+            raise ValueError(f'min_area_px: no class {quoted(name)}; there are {known}')
+        if not isinstance(area, int) or area < 0:
+            raise ValueError(f'min_area_px: {name}: {quoted(area)} is no number of pixels')
     common = min_area_px.get(EVERY_CLASS, 0)
     areas = {entry.id: int(min_area_px.get(entry.name, common)) for entry in classes}
     return {label: area for label, area in areas.items() if area > 1}
@@ -171,20 +170,12 @@ def load_self_mask(path: Path) -> np.ndarray:
         FileNotFoundError: If there is no such file.
         ValueError: If it is no image.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f'self_mask: no file {path}')
-    if path.stat().st_size > _MAX_SELF_MASK_BYTES:
-        raise ValueError(
-            f'self_mask: {path} has {path.stat().st_size} bytes; allowed are '
-            f'{_MAX_SELF_MASK_BYTES}'
-        )
     try:
-        picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    except cv2.error as error:
-        raise ValueError(f'self_mask: {path} is no image: {error}') from error
-    if picture is None:
-        raise ValueError(f'self_mask: {path} is no image; give a PNG, non-zero = the robot')
-    return picture > 0
+        return load_grey(path) > 0
+    except FileNotFoundError:
+        raise FileNotFoundError(f'self_mask: no file {path}') from None
+    except ValueError as error:
+        raise ValueError(f'self_mask: {error}; give a PNG, non-zero = the robot') from error
 
 
 class Postprocessor:
@@ -206,8 +197,8 @@ class Postprocessor:
         self,
         classes: tuple[ClassInfo, ...],
         *,
-        remap: Mapping[str, Any] | None = None,
-        min_area_px: Mapping[str, Any] | None = None,
+        remap: Mapping[str, str | int] | None = None,
+        min_area_px: Mapping[str, str | int] | None = None,
         roi: tuple[int, int, int, int] = (0, 0, 0, 0),
         self_mask: np.ndarray | None = None,
     ) -> None:

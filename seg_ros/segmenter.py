@@ -278,7 +278,8 @@ def find_model(name: str | Path) -> Path:
 
     Args:
         name: A path, or the name of a folder in (first match) the directories of the environment
-            variable ``SEG_ROS_MODELS``, then the ``models/`` that came with the package.
+            variable ``SEG_ROS_MODELS``, the ``models/`` that came with the package, and the
+            ``models/`` of the current directory, where training writes.
 
     Raises:
         FileNotFoundError: Naming where was looked and which models there are.
@@ -302,7 +303,9 @@ def find_model(name: str | Path) -> Path:
 def model_roots() -> list[Path]:
     """Directories that are searched for model folders, in order."""
     listed = os.environ.get(MODELS_VARIABLE, '').split(os.pathsep)
-    return [*(Path(entry) for entry in listed if entry), *(r / 'models' for r in share_roots())]
+    shipped = (root / 'models' for root in share_roots())
+    own = Path('models').absolute()  # last: a shipped name means the shipped model everywhere
+    return list(dict.fromkeys([*(Path(entry) for entry in listed if entry), *shipped, own]))
 
 
 def load(

@@ -10,13 +10,17 @@ import pytest
 
 from seg_ros.model_card import GRAPH_FILE, ClassInfo, InputSpec, ModelCard, save_model_card
 from test.libraries import (
+    collect_ignore,  # noqa: F401 - what pytest reads
     pytest_make_collect_report,  # noqa: F401 - a hook
+    pytest_report_header,  # noqa: F401 - a hook
     pytest_runtest_makereport,  # noqa: F401 - a hook
 )
 from test.ros_domain import claim_ros_domain
 
 # Before rclpy is imported anywhere: the tests' DDS stays on this machine, away from other robots.
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+if os.environ.get('ROS_DISTRO') == 'humble':  # it knows that one only
+    os.environ['ROS_LOCALHOST_ONLY'] = '1'
 claim_ros_domain()
 if 'PYTEST_XDIST_WORKER' in os.environ:  # workers share the cores: threads would wait for them
     os.environ.setdefault('OMP_NUM_THREADS', '1')

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import (
     DurabilityPolicy,
     HistoryPolicy,
@@ -16,13 +16,19 @@ from rclpy.qos import (
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from seg_ros.node.config import COMPRESSED, NodeConfig, camera_info_topic
+from seg_ros.node.camera_topics import camera_topics
+from seg_ros.node.compat import subscription_events
+from seg_ros.node.config import COMPRESSED, NodeConfig
 from seg_ros.node.publisher import WEAKER_STRONGER
+from seg_ros.node.qos_overrides import OVERRIDABLE, reliability_override
+from seg_ros.node.seldom_log import SeldomLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rclpy.node import Node
+
+_RELIABLE, _BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
 
 
 class CameraInput:
@@ -30,8 +36,9 @@ class CameraInput:
 
     A reader that asks for best effort gets best effort even from a reliable writer, and large
     frames then get lost; one that asks for reliable gets nothing from a best-effort writer. With
-    ``input_reliability: auto`` the reader is reliable while every publisher is, and is replaced
-    when publishers of the other kind come.
+    ``input_reliability: auto`` there is a reader for each reliability that a publisher offers, so
+    that a publisher that comes and goes costs the others nothing. A reliable writer that both
+    readers hear is heard once.
 
     Args:
         node: Owner of the subscriptions.
@@ -52,24 +59,23 @@ class CameraInput:
         self._node = node
         self._on_image = on_image
         self._kind = CompressedImage if config.image_transport == COMPRESSED else Image
-        self._topic = node.resolve_topic_name(config.input_topic(image_topic))
-        self._reliability_override = f'qos_overrides.{self._topic}.subscription.reliability'
-        self._auto = config.input_reliability == 'auto' and not node.has_parameter(
-            self._reliability_override
-        )
-        self._reliability = {
-            'reliable': ReliabilityPolicy.RELIABLE,
-            'best_effort': ReliabilityPolicy.BEST_EFFORT,
-        }.get(config.input_reliability, self._offered())
+        self._names = camera_topics(node, image_topic, config)
+        self._topic = node.resolve_topic_name(self._names.image)
+        self._complain = SeldomLog(node.get_logger().error)
+        self._tell = SeldomLog(node.get_logger().info)
+        self._fixed = _fixed_reliability(node, self._topic, config)
+        self._readers: dict[ReliabilityPolicy, Any] = {}
+        self._last: dict[ReliabilityPolicy, tuple[int, int, str]] = {}  # stamp and frame of each
         # An event callback must not destroy the subscription that it belongs to.
         self._graph_changed = node.create_guard_condition(self.reconsider)
-        self._image = self._subscribe()
+        self.reconsider()
         self._info = node.create_subscription(
             CameraInfo,
-            camera_info_topic(image_topic),
+            self._names.camera_info,
             on_camera_info,
             # Each is paired with its image, so that none may be replaced by the next.
-            QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT),
+            QoSProfile(depth=10, reliability=_BEST_EFFORT),
+            qos_overriding_options=QoSOverridingOptions(OVERRIDABLE),
         )
 
     @property
@@ -84,65 +90,94 @@ class CameraInput:
 
     @property
     def reliability(self) -> str:
-        """What the subscription asks for: ``reliable`` or ``best_effort``."""
-        return str(self._image.qos_profile.reliability.name).lower()
+        """The least that is asked for: ``reliable`` or ``best_effort``."""
+        asked = {reader.qos_profile.reliability for reader in self._readers.values()}
+        return 'reliable' if asked == {_RELIABLE} else 'best_effort'
 
     def destroy(self) -> None:
         """Stop taking messages."""
         self._node.destroy_guard_condition(self._graph_changed)
-        self._node.destroy_subscription(self._image)
+        for reader in self._readers.values():
+            self._node.destroy_subscription(reader)
+        self._readers.clear()
         self._node.destroy_subscription(self._info)
 
-    def _offered(self) -> ReliabilityPolicy:
-        """What suits the publishers that are there now."""
-        offers = self._node.get_publishers_info_by_topic(self._topic)
-        if all(offer.qos_profile.reliability == ReliabilityPolicy.RELIABLE for offer in offers):
-            return ReliabilityPolicy.RELIABLE
-        return ReliabilityPolicy.BEST_EFFORT
-
     def reconsider(self) -> None:
-        """Subscribe anew where the publishers ask for another reliability.
+        """Subscribe as the publishers offer.
 
         Events trigger it; the node's timer too, as an event may come before the graph has it.
         """
-        if self._auto and self._offered() != self._reliability:
-            self._reliability = self._offered()
-            old, self._image = self._image, self._subscribe()
-            self._node.destroy_subscription(old)
-            kind = self._reliability.name.lower()
-            self._node.get_logger().info(f'{self._topic}: subscribed {kind} as its publishers are')
+        wanted, present = self._wanted(), set(self._readers)
+        if wanted == present:
+            return
+        for reliability in wanted - present:
+            self._readers[reliability] = self._subscribe(reliability)
+        for reliability in present - wanted:
+            self._node.destroy_subscription(self._readers.pop(reliability))
+            self._last.pop(reliability, None)
+        if present:
+            kinds = ' and '.join(sorted(reliability.name.lower() for reliability in wanted))
+            self._tell(f'{self._topic}: subscribed {kinds}, as its publishers are')
 
-    def _subscribe(self) -> Any:
-        policies = [QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.DURABILITY]
-        if not self._auto:
-            policies.append(QoSPolicyKind.RELIABILITY)
-        events = SubscriptionEventCallbacks(
+    def _wanted(self) -> set[ReliabilityPolicy]:
+        """The reliability of each reader that should be there."""
+        if self._fixed is not None:
+            return {self._fixed}
+        offers = self._node.get_publishers_info_by_topic(self._topic)
+        kinds = {
+            _RELIABLE if offer.qos_profile.reliability == _RELIABLE else _BEST_EFFORT
+            for offer in offers
+        }
+        return kinds or set(self._readers) or {_RELIABLE}
+
+    def _subscribe(self, reliability: ReliabilityPolicy) -> Any:
+        # Only an override is declared: what `auto` found would be one in the next dump.
+        is_overridden = bool(reliability_override(self._node, self._topic))
+        kinds = [k for k in OVERRIDABLE if k != QoSPolicyKind.RELIABILITY or is_overridden]
+        events = subscription_events(
             matched=lambda _: self._graph_changed.trigger(),
             incompatible_qos=self._on_incompatible_qos,
         )
         return self._node.create_subscription(
             self._kind,
-            self._topic,
-            self._on_image,
+            self._names.image,
+            functools.partial(self._receive, reliability),
             QoSProfile(
-                reliability=self._reliability,
+                reliability=reliability,
                 durability=DurabilityPolicy.VOLATILE,
                 history=HistoryPolicy.KEEP_LAST,
                 depth=1,
             ),
             event_callbacks=events,
-            qos_overriding_options=QoSOverridingOptions(policies),
+            qos_overriding_options=QoSOverridingOptions(kinds),
         )
+
+    def _receive(self, reliability: ReliabilityPolicy, message: Any) -> None:
+        """Pass a frame on, unless the other reader has had it."""
+        if len(self._readers) > 1:
+            stamp = message.header.stamp
+            frame = (stamp.sec, stamp.nanosec, message.header.frame_id)
+            others = [last for other, last in self._last.items() if other != reliability]
+            self._last[reliability] = frame
+            if frame in others and any(frame[:2]):
+                return
+        self._on_image(message)
 
     def _on_incompatible_qos(self, event: Any) -> None:
         self._graph_changed.trigger()
         policy = qos_policy_name_from_kind(event.last_policy_kind).lower()
-        if self._auto and policy == 'reliability':
-            return  # cured by the change of reliability that was just triggered
+        if self._fixed is None and policy == 'reliability':
+            return  # cured by the reader that was just triggered
         offered, asked = WEAKER_STRONGER.get(policy, ('another', 'one'))
-        self._node.get_logger().error(
+        self._complain(
             f'{self._topic}: {policy} {asked} is asked for and a publisher offers {offered}; none '
             f'of its frames arrives. Let it offer {asked}, or set the parameter '
             f'qos_overrides.{self._topic}.subscription.{policy} to {offered}'
             + (' (input_reliability: auto does so).' if policy == 'reliability' else '.')
         )
+
+
+def _fixed_reliability(node: Node, topic: str, config: NodeConfig) -> ReliabilityPolicy | None:
+    """What the user chose; None: as the publishers offer. An override goes first."""
+    chosen = reliability_override(node, topic) or config.input_reliability
+    return None if chosen == 'auto' else ReliabilityPolicy[chosen.upper()]

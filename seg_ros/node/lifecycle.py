@@ -45,6 +45,10 @@ class ToldLifecycleNode(LifecycleNode):
     A subclass gives ``configure``, ``activate``, ``deactivate`` and ``cleanup``. The last two may
     be called in any state.
 
+    Args:
+        name: Of the node.
+        options: Further arguments of rclpy's nodes.
+
     Attributes:
         phase: The state that the node is in.
         refusal: Why the last transition failed; empty after one that succeeded.
@@ -53,8 +57,8 @@ class ToldLifecycleNode(LifecycleNode):
         exit_status: With which status.
     """
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
+    def __init__(self, name: str, **options: Any) -> None:
+        super().__init__(name, **options)
         self.phase = UNCONFIGURED
         self.refusal = ''
         self.stop = threading.Event()

@@ -142,7 +142,8 @@ class ModelHost:
         Raises:
             ValueError, FileNotFoundError: If the config does not fit it; nothing changes then.
         """
-        scheme = build_label_scheme(segmenter.card.classes, config)
+        present = self.serving.scheme if self.serving else None
+        scheme = build_label_scheme(segmenter.card.classes, config, present)
         self.running = config.model
         self._serve(Serving(segmenter, scheme, config))
 
@@ -165,7 +166,7 @@ class ModelHost:
             if self.is_loading and config.model != present.model:
                 raise ValueError(f'model: {present.model!r} is still being loaded')
             classes = read_model_card(find_model(config.model)).classes
-        build_label_scheme(classes, config)
+        build_label_scheme(classes, config, self.serving.scheme)
 
     def take(self, config: NodeConfig) -> None:
         """Serve the running model under other parameters."""
@@ -203,8 +204,12 @@ class ModelHost:
         return ''
 
     def _serve(self, serving: Serving) -> None:
-        self.serving = serving
-        self._on_serving(serving)
+        previous, self.serving = self.serving, serving
+        try:
+            self._on_serving(serving)
+        except Exception:
+            self.serving = previous
+            raise
 
     def _abandon(self, load: _Load) -> None:
         self._load = None

@@ -19,6 +19,7 @@ from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
+from seg_ros.node.compat import PROFILE_VARIABLES, profile_variable
 from seg_ros.node.log_pipe import keep_log_from_blocking
 from seg_ros.share import share_file
 
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from rclpy.node import Node
     from rclpy.timer import Timer
 
-# Fast DDS 2 (Jazzy) reads the first; Fast DDS 3 (Kilted) the second, and warns about the first.
-_PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 _WAKE_PERIOD_S = 0.1
 _CALLBACKS_END_WITHIN_S = 1.0
 _WRONG_ARGUMENTS = (ValueError, FileNotFoundError, NameValidationException, ParameterException)
@@ -43,10 +42,9 @@ def large_image_environment() -> dict[str, str]:
 
     Nothing where the user chose a profile. Other middleware ignores the variable.
     """
-    if any(name in os.environ for name in _PROFILE_VARIABLES):
+    if any(name in os.environ for name in PROFILE_VARIABLES):
         return {}
-    is_kilted = hasattr(rclpy, 'InitContextManager')  # came with it
-    return {_PROFILE_VARIABLES[is_kilted]: str(share_file('config/fastdds.xml'))}
+    return {profile_variable(): str(share_file('config/fastdds.xml'))}
 
 
 def use_large_image_profile() -> None:

@@ -18,7 +18,9 @@ from std_srvs.srv import SetBool, Trigger
 
 from seg_ros.node.camera_infos import CameraInfos
 from seg_ros.node.camera_input import CameraInput
+from seg_ros.node.camera_topics import check_topics
 from seg_ros.node.class_topics import ClassTopics
+from seg_ros.node.compat import add_post_set_parameters_callback
 from seg_ros.node.config import NodeConfig
 from seg_ros.node.frame_worker import Frame, FrameWorker
 from seg_ros.node.freshness import RateLimit
@@ -27,17 +29,21 @@ from seg_ros.node.lifecycle import HungError, ToldLifecycleNode
 from seg_ros.node.mailbox import Mailbox
 from seg_ros.node.model_host import ModelHost
 from seg_ros.node.outputs import Outputs
+from seg_ros.node.parameter_service import ParameterService
 from seg_ros.node.parameters import (
     InUseParameters,
     changed_config,
     declare_parameters,
+    reason_of,
     to_parameters,
 )
+from seg_ros.node.qos_overrides import check_qos_overrides
 from seg_ros.node.runtime import create_steady_timer
 from seg_ros.node.status import Status, model_in_use
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Sequence
 
     from seg_ros.node.label_scheme import Serving
 
@@ -49,16 +55,25 @@ _STAMPS_LOG_PERIOD_S = 10.0
 class SegmentationNode(ToldLifecycleNode):
     """A lifecycle node that segments the images of one or several cameras.
 
+    Args:
+        defaults: Config with the values of those parameters that nobody gives.
+        arguments: What ``rclpy.init`` got; None: the process's own, as there.
+
     Raises:
         ValueError: If a parameter is unknown or wrong.
     """
 
-    def __init__(self, defaults: NodeConfig | None = None) -> None:
-        super().__init__('segmentation')
-        self.config = declare_parameters(self, defaults or NodeConfig())
+    def __init__(
+        self, defaults: NodeConfig | None = None, arguments: Sequence[str] | None = None
+    ) -> None:
+        super().__init__('segmentation', start_parameter_services=False)
+        self.config = declare_parameters(self, defaults or NodeConfig(), arguments)
+        check_qos_overrides(self)
+        check_topics(self, self.config)
         self._in_use = InUseParameters(self)
+        add_post_set_parameters_callback(self, self._take_parameters)
+        self._parameter_service = ParameterService(self, self.config)
         self.add_on_set_parameters_callback(self._check_parameters)
-        self.add_post_set_parameters_callback(self._take_parameters)
         self._outputs: dict[str, Outputs] = {}  # by image topic, as _inputs
         self._inputs: dict[str, CameraInput] = {}
         self._infos: dict[str, CameraInfos] = {}
@@ -159,9 +174,10 @@ class SegmentationNode(ToldLifecycleNode):
         """Refuse what would not work; nothing is changed and nothing slow is done."""
         try:
             config = changed_config(self.config, parameters, running=bool(self._host.serving))
+            check_topics(self, config)
             self._host.check(config, self.config)
-        except (ValueError, FileNotFoundError) as error:
-            return SetParametersResult(successful=False, reason=str(error))
+        except Exception as error:  # whatever a value sets off, the answer is a reason
+            return SetParametersResult(successful=False, reason=reason_of(error))
         return SetParametersResult(successful=True)
 
     def _take_parameters(self, parameters: list[Parameter]) -> None:
@@ -169,10 +185,19 @@ class SegmentationNode(ToldLifecycleNode):
         self.config = changed_config(previous, parameters, running=False)
         if self._host.serving is None or self.config == previous:
             return
-        self._host.take(self.config)
+        before = {p.name: getattr(previous, p.name, None) for p in parameters}
+        try:
+            self._host.take(self.config)
+        except Exception as error:  # what was checked a moment ago changed, or DDS refused
+            self.config = previous
+            self.get_logger().error(f'{", ".join(before)} set back: {reason_of(error)}')
+            self.executor.create_task(self._set_back, before)
+            return
         if self.config.model not in (self._host.running, previous.model):
-            before = {p.name: getattr(previous, p.name, None) for p in parameters}
             self.executor.create_task(self._follow_model_parameter, before)
+
+    def _set_back(self, before: dict[str, Any]) -> None:
+        self.set_parameters_atomically(to_parameters(self.config, before))
 
     async def _follow_model_parameter(self, before: dict[str, Any]) -> None:
         """Load what `model` was set to; where that fails, set back what was set with it."""
@@ -182,7 +207,7 @@ class SegmentationNode(ToldLifecycleNode):
         self._status.complain(complaint)
         if reason:
             self.get_logger().error(f'{complaint}; {self._host.running!r} goes on')
-            self.set_parameters_atomically(to_parameters(self.config, before))
+            self._set_back(before)
 
     def _serve(self, serving: Serving) -> None:
         """Offer the topics of a serving; the worker takes it from its next frame on."""
