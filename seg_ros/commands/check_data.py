@@ -37,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
         surveyed_stores(config, open_stores(build_split(config))),
         max_images=config.check_images,
         allow_overlap=config.split.allow_overlap,
+        allow_missing_classes=config.allow_missing_classes,
     )
     print(survey.to_text())
     if args.json is not None:

@@ -18,11 +18,9 @@ from seg_ros.datasets.image_files import (
     check_split,
     find_images,
     load_list,
-    map_colors,
-    map_ids,
 )
+from seg_ros.datasets.label_files import load_labels
 from seg_ros.datasets.sample import Sample
-from seg_ros.image_files import load_mask
 from seg_ros.model_card import VOID_ID, ClassInfo
 
 _NAMES_COLORS = (
@@ -121,12 +119,8 @@ class Camvid:
     def __getitem__(self, index: int) -> Sample:
         """Read sample ``index``; colours of none of the 32 classes become void with a remark."""
         image, mask_path = self._pairs[index]
-        mask = load_mask(mask_path)
-        if mask.ndim == 3:
-            labels, remarks = map_colors(mask, COLORS_32, mask_path, unknown_is_void=True)
-        else:
-            table = {i: i for i in range(len(CLASSES))} | {STORED_VOID: VOID_ID}
-            labels, remarks = map_ids(mask, table, mask_path)
+        ids = {i: i for i in range(len(CLASSES))} | {STORED_VOID: VOID_ID}
+        labels, remarks = load_labels(mask_path, ids, COLORS_32, unknown_is_void=True)
         return build_sample(image, labels, self.names[index], remarks)
 
 

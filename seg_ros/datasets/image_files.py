@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -127,14 +128,23 @@ def build_sample(
 
 
 def find_images(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[Path]:
-    """List the images below a folder, sorted by path.
+    """List the images below a folder, in natural order: neighbours of a video stay neighbours.
 
     Raises:
         FileNotFoundError: If the folder does not exist.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f'folder {folder} does not exist')
-    return sorted(p for p in folder.rglob('*') if p.suffix.lower() in suffixes and p.is_file())
+    found = (p for p in folder.rglob('*') if p.suffix.lower() in suffixes and p.is_file())
+    return sorted(found, key=natural_order)
+
+
+def natural_order(path: Path) -> tuple[tuple[tuple[str, int], ...], ...]:
+    """Sort key that puts frame 2 before frame 10: numbers in a name count as numbers."""
+    return tuple(
+        tuple((text, int(number or -1)) for text, number in re.findall(r'(\D*)(\d*)', part))
+        for part in (*path.parent.parts, path.stem, path.suffix)
+    )
 
 
 def load_list(path: Path) -> list[str]:

@@ -21,10 +21,10 @@ from seg_ros.datasets.image_files import (
     build_sample,
     check_split,
     load_list,
-    map_colors,
+    natural_order,
 )
+from seg_ros.datasets.label_files import load_labels
 from seg_ros.datasets.sample import Sample
-from seg_ros.image_files import load_mask
 from seg_ros.model_card import VOID_ID, ClassInfo
 
 _NAMES_COLORS = (
@@ -96,9 +96,8 @@ class VirtualKitti:
     def __getitem__(self, index: int) -> Sample:
         """Read sample ``index``; colours that the encoding lacks become void with a remark."""
         _, _, image, mask, encoding = self._frames[index]
-        labels, remarks = map_colors(
-            load_mask(mask), load_encoding(encoding), mask, unknown_is_void=True
-        )
+        colors = load_encoding(encoding)
+        labels, remarks = load_labels(mask, {}, colors, palette='colors', unknown_is_void=True)
         return build_sample(image, labels, self.names[index], remarks)
 
 
@@ -106,7 +105,7 @@ Frame = tuple[str, str, Path, Path, Path]  # world, variation, image, mask, enco
 
 
 def _frames_1(folder: Path) -> list[Frame]:
-    images = sorted(folder.glob('vkitti_1*_rgb/*/*/*.png'))
+    images = sorted(folder.glob('vkitti_1*_rgb/*/*/*.png'), key=natural_order)
     frames = []
     for image in images:
         world, variation = image.parts[-3:-1]
@@ -118,7 +117,8 @@ def _frames_1(folder: Path) -> list[Frame]:
 
 def _frames_2(folder: Path, camera: str) -> list[Frame]:
     pattern = f'Scene*/*/frames/rgb/{camera}/rgb_*.jpg'
-    images = sorted(folder.glob(pattern)) or sorted(folder.glob(f'vkitti_2*_rgb/{pattern}'))
+    found = [*folder.glob(pattern)] or folder.glob(f'vkitti_2*_rgb/{pattern}')
+    images = sorted(found, key=natural_order)
     frames = []
     for image in images:
         scene, variation = image.parts[-6], image.parts[-5]

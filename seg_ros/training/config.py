@@ -250,6 +250,7 @@ class TrainConfig:
         'Keep decoded images: not at all, in RAM, on the GPU',
         choices=('none', 'ram', 'device'),
     )
+    allow_missing_classes: bool = param(False, 'Accept classes without a training pixel')
     check_images: int = param(
         0, 'Images read per split before training; 0: all', bounds=(0, 10**9)
     )

@@ -106,6 +106,7 @@ def survey_splits(
     keep: bool = False,
     max_images: int = 0,
     allow_overlap: bool = False,
+    allow_missing_classes: bool = False,
 ) -> Survey:
     """Read the samples of every split.
 
@@ -114,16 +115,19 @@ def survey_splits(
         keep: Keep the decoded samples in their stores, as far as the memory allows.
         max_images: Samples read per split, evenly spaced, for data without end; 0 for all.
         allow_overlap: Whether the same image in two splits is a warning only.
+        allow_missing_classes: Whether a class without a training pixel is a warning only.
 
     Returns:
         What was found; nothing raises for a broken file, it is a problem of the survey.
     """
     classes = next(iter(stores.values())).dataset.classes
+    complete = True
     survey = Survey(classes, {}, [], [])
     digests: dict[bytes, list[tuple[str, str]]] = defaultdict(list)
     thumbnails: dict[str, list[tuple[str, np.ndarray]]] = defaultdict(list)
     for split, store in stores.items():
         step = max(1, -(-len(store) // max_images)) if max_images else 1
+        complete &= step == 1
         survey.splits[split] = _survey_split(
             store,
             split,
@@ -136,7 +140,7 @@ def survey_splits(
     _report_duplicates(digests, survey.warnings if allow_overlap else survey.problems, survey)
     _report_neighbours(thumbnails, survey)
     _report_series(stores, survey)
-    _report_empty_classes(survey)
+    _report_empty_classes(survey, refuse=complete and not allow_missing_classes)
     survey.problems = _shorten(survey.problems, 'problems')
     survey.warnings = _shorten(survey.warnings, 'warnings')
     return survey
@@ -274,16 +278,27 @@ def _series(name: str) -> str:
     return re.sub(r'\d+$', '', PurePath(name).stem)
 
 
-def _report_empty_classes(survey: Survey) -> None:
+def _report_empty_classes(survey: Survey, *, refuse: bool) -> None:
+    """A class that no training image shows is learned as absent, with a fine score.
+
+    Args:
+        survey: Without broken images, which may be those that show the class.
+        refuse: Whether it is a problem; otherwise a warning.
+    """
+    refuse = refuse and not survey.problems
     for split, found in survey.splits.items():
         for i, entry in enumerate(survey.classes):
-            if not found.pixels[i]:
-                cure = (
-                    'it cannot be learned: add images that show it or remove the class'
-                    if split == 'train'
-                    else 'it has no score'
-                )
-                survey.warnings.append(f'{split}: no pixel of class {entry.name!r}; {cure}')
+            if found.pixels[i]:
+                continue
+            text = f'{split}: no pixel of class {entry.name!r} (id {entry.id})'
+            if split != 'train':
+                survey.warnings.append(f'{text}; it has no score')
+                continue
+            text += '; it cannot be learned. Add images that show it, or remove the class'
+            if found.void_pixels:
+                text += f', or, where {VOID_ID} in the masks means it, say so: values: [{VOID_ID}]'
+            target = survey.problems if refuse else survey.warnings
+            target.append(f'{text}. allow_missing_classes=true trains without it')
 
 
 def _fits_memory(store: ImageStore, survey: Survey) -> bool:

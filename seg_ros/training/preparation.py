@@ -98,6 +98,7 @@ def prepare(
         keep=config.cache != 'none',
         max_images=config.check_images,
         allow_overlap=config.split.allow_overlap,
+        allow_missing_classes=config.allow_missing_classes,
     )
     if survey.problems:
         listing = '\n  '.join(survey.problems)

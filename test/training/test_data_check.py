@@ -92,13 +92,16 @@ def test_neighbouring_frames_on_both_sides_are_a_warning(folder):
     assert any('val/near.png' in text and 'blocked' in text for text in survey.warnings)
 
 
-def test_a_class_without_pixels_is_a_warning(folder):
+def test_a_class_without_training_pixels_is_a_problem_unless_allowed(folder):
     raw = yaml.safe_load((folder / 'classes.yaml').read_text())
     raw['classes'].append({'id': 9, 'name': 'goal', 'color': [1, 1, 1]})
     (folder / 'classes.yaml').write_text(yaml.safe_dump(raw))
+    message = "train: no pixel of class 'goal' (id 9); it cannot be learned"
     survey, _ = survey_of(folder)
+    assert message in '\n'.join(survey.problems)
+    survey, _ = survey_of(folder, allow_missing_classes=True)
     assert survey.problems == []
-    assert "train: no pixel of class 'goal'; it cannot be learned" in '\n'.join(survey.warnings)
+    assert message in '\n'.join(survey.warnings)
 
 
 def test_the_command_prints_the_histogram_and_fails_for_broken_data(folder, capsys, tmp_path):
@@ -120,3 +123,36 @@ def test_training_refuses_broken_data_before_anything_is_written(folder, tmp_pat
     assert cli.main(['train', '--run-folder', str(run), *settings]) == 2
     assert 'must be mended' in capsys.readouterr().err
     assert not run.exists()
+
+
+def test_masks_of_0_and_255_stop_a_training(folder, tiny_settings, tmp_path, capsys):
+    for name in (f'{split}/{i:03d}.png' for split in ('train', 'val') for i in range(10)):
+        if (folder / 'labels' / name).exists():
+            change_mask(folder, name, lambda mask: np.where(mask == 1, 255, 0).astype(np.uint8))
+    classes = [{'name': 'ground', 'color': [0, 0, 0]}, {'name': 'ball', 'color': [255, 0, 0]}]
+    (folder / 'classes.yaml').write_text(yaml.safe_dump({'classes': classes}))
+    run = ['--quiet', '--run-folder', str(tmp_path / 'run')]
+    settings = [*tiny_settings, f'data={folder}', 'max_steps=1', 'report_images=0']
+    assert cli.main(['train', *run, *settings]) == 2
+    assert "no pixel of class 'ball'" in (message := capsys.readouterr().err)
+    assert 'values: [255]' in message
+    assert cli.main(['check-data', *settings]) == 1
+    assert cli.main(['check-data', *settings, 'allow_missing_classes=true']) == 0
+
+    classes[1]['values'] = [255]
+    (folder / 'classes.yaml').write_text(yaml.safe_dump({'classes': classes}))
+    assert cli.main(['check-data', *settings]) == 0
+    assert cli.main(['train', *run, *settings]) == 0
+
+
+def test_a_class_that_a_sample_of_the_images_lacks_is_a_warning(folder):
+    for i in range(1, 10):
+        change_mask(folder, f'train/{i:03d}.png', lambda mask: mask * (mask != 1))
+    survey, _ = survey_of(folder)
+    assert survey.problems == []  # image 0 shows the ball
+    change_mask(folder, 'train/000.png', lambda mask: mask * (mask != 1))
+    survey, _ = survey_of(folder)
+    assert 'no pixel of class' in survey.problems[0]
+    survey, _ = survey_of(folder, max_images=2)
+    assert survey.problems == []
+    assert any('train: no pixel of class' in warning for warning in survey.warnings)
