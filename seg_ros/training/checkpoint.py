@@ -6,7 +6,8 @@ In ``<run>/checkpoints``:
   one), under the names of ``build_net``'s module,
 * ``step_<n>.state.safetensors``: what resuming needs beside: live weights, optimiser, random
   state,
-* ``last.json``, ``previous.json``, ``best.json``, ``best_2.json``, ...: each names its tensor
+* ``last.json``, ``previous.json``, ``best.json``, ``best_2.json``, ..., and ``epoch_<n>.json`` of
+  epochs that are kept for good: each names its tensor
   files with their sha256, and says which net, classes and input they belong to.
 
 Tensor files are written under a new name, synchronised, and only then named by a ``.json`` that
@@ -129,6 +130,7 @@ def save_checkpoint(
     progress: Mapping[str, Any],
     best_place: int | None,
     keep_best: int,
+    keep_as: str = '',
 ) -> None:
     """Write ``last`` and, where the score deserves it, a place among the best.
 
@@ -143,6 +145,7 @@ def save_checkpoint(
         progress: See ``Checkpoint``.
         best_place: 0 for the best so far, 1 for the second; None for none of the kept.
         keep_best: How many of the best are kept.
+        keep_as: Name under which these weights are kept for good; for nothing when empty.
 
     Raises:
         CheckpointError: If the disk is full or the folder not writable; what was there is whole.
@@ -168,6 +171,9 @@ def save_checkpoint(
             _make_room(folder, best_place, keep_best)
             best = {**body, 'files': {'weights': names['weights']}}
             write_atomically(best_path(folder, best_place), _to_json(best))
+        if keep_as:
+            kept = {**body, 'files': {'weights': names['weights']}}
+            write_atomically(folder / f'{keep_as}.json', _to_json(kept))
         write_atomically(last, _to_json({**body, 'files': names}))
     except OSError as error:
         remove_unnamed(folder)

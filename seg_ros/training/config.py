@@ -8,6 +8,7 @@ from typing import Any
 
 from seg_ros.model_name import check_model_name
 from seg_ros.schema import param, validate
+from seg_ros.training.criterion import METRICS, check_metric
 
 LOSSES = ('cross_entropy', 'ohem', 'focal', 'dice', 'lovasz')
 CLASS_WEIGHTS = ('none', 'enet', 'linknet', 'median_frequency')
@@ -27,6 +28,11 @@ class StageConfig:
         1.0, 'Size of the images as a fraction of the input size', bounds=(0.05, 4)
     )
     batch_size: int = param(8, 'Images per step, over all processes', bounds=(1, 4096))
+    accumulate: int = param(
+        1,
+        'Parts of a step, computed one after the other to save memory',
+        bounds=(1, 4096),
+    )
     frozen: str = param('none', 'Weights that keep their values', choices=('none', 'encoder'))
 
     def __post_init__(self) -> None:
@@ -261,11 +267,18 @@ class TrainConfig:
     checkpoint_every: int = param(1, 'Epochs from checkpoint to checkpoint', bounds=(1, 100_000))
     checkpoint_minutes: float = param(10.0, 'Also save within long epochs', bounds=(0.01, 1e5))
     keep_best: int = param(1, 'How many of the best checkpoints to keep', bounds=(1, 100))
+    keep_every: int = param(
+        0, 'Keep the weights of every so manieth epoch, too; 0: none', bounds=(0, 100_000)
+    )
+    metric: str = param(
+        'mean_iou',
+        f'What chooses the best and ends stages: {", ".join(METRICS)} or iou.<class>',
+    )
     patience: int = param(
         0, 'Validations without progress that end a stage; 0: never', bounds=(0, 10**6)
     )
     target_score: float = param(
-        0.0, 'Validation mIoU that ends the run; 0: never', bounds=(0.0, 1.0)
+        0.0, 'Value of the metric that ends the run; 0: never', bounds=(0.0, 1.0)
     )
     max_steps: int = param(0, 'Ends the run after so many steps; 0: never', bounds=(0, 10**9))
     report_images: int = param(6, 'Best and worst validation images shown', bounds=(0, 100))
@@ -279,6 +292,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         validate(self)
         check_model_name(self.name)
+        check_metric(self.metric)
         if not self.stages:
             raise ValueError('stages: give at least one')
         if min(self.std) <= 0:

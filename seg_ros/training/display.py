@@ -104,13 +104,13 @@ class TerminalDisplay:
 
     def end_epoch(self, entry: dict[str, Any]) -> None:
         """See ``Display``."""
-        score = entry.get('mean_iou')
+        score, loss = entry.get('mean_iou'), entry.get('val_loss')
         with logging_redirect_tqdm():
             LOG.info(
                 'epoch %d: loss %.4f%s, lr %.2e, %.1f img/s, loader %.1f %%',
                 entry['epoch'],
                 entry['loss'],
-                '' if score is None else f', val mIoU {score:.4f}',
+                '' if score is None else f', val mIoU {score:.4f}, val loss {loss:.4f}',
                 entry['learning_rate'],
                 entry['images_per_s'],
                 100 * entry['loader_share'],
@@ -137,5 +137,5 @@ class TerminalDisplay:
 
 
 def _group(key: str) -> str:
-    scores = ('mean_iou', 'pixel_accuracy', 'class_accuracy', 'weighted_iou')
+    scores = ('mean_iou', 'pixel_accuracy', 'class_accuracy', 'weighted_iou', 'val_loss')
     return f'val/{key}' if key in scores else f'train/{key}'

@@ -19,6 +19,7 @@ from seg_ros.training.checkpoint import (
     save_checkpoint,
 )
 from seg_ros.training.config import TrainConfig
+from seg_ros.training.criterion import is_reached, score_of
 from seg_ros.training.display import TerminalDisplay
 from seg_ros.training.distributed import any_process, rank, sum_over_processes, world_size
 from seg_ros.training.interrupt import Interrupt
@@ -92,7 +93,13 @@ def _train_stage(run: Run, number: int, interrupt: Interrupt, resume: Checkpoint
     steps = plan.epochs * batches.steps_per_epoch
     criterion = build_loss(config.loss, run.survey)
     stage = Stage(config, number, run.model, criterion, steps, run.teacher)
-    validator = Validator(run.stores['val'], stage.spec, len(run.survey.classes), run.device)
+    validator = Validator(
+        run.stores['val'],
+        stage.spec,
+        len(run.survey.classes),
+        run.device,
+        weights=criterion.weights,
+    )
     if resume is not None:
         state, weights = resume.load_tensors('state'), resume.load_tensors('weights')
         from_tensors(run.model, stage, progress, state, weights)
@@ -179,11 +186,16 @@ def _end_epoch(
     last_stage = stage.number + 1 == len(config.stages)
     progress.finished = over or _reached(run) or (ends and last_stage)
     stop = any_process(interrupt.requested, run.device)
-    due = progress.stage_epoch % config.checkpoint_every == 0 or stop
+    due = progress.stage_epoch % config.checkpoint_every == 0 or stop or _kept(run)
     if due or ends or progress.finished or place is not None:
         _save(run, stage, place)
     run.display.end_epoch(entry)
     return stop
+
+
+def _kept(run: Run) -> bool:
+    every, progress = run.config.keep_every, run.progress
+    return bool(every) and progress.epoch % every == 0 and progress.epoch_step == 0
 
 
 def _total_steps(run: Run) -> int:
@@ -203,9 +215,10 @@ def _judge(run: Run, stage: Stage, validation: Validation, entry: dict[str, Any]
         'pixel_accuracy': scores.pixel_accuracy,
         'class_accuracy': scores.class_accuracy,
         'weighted_iou': scores.weighted_iou,
+        'val_loss': validation.loss,
         'iou': run_folder.plain(dict(zip(names, scores.iou.tolist(), strict=True))),
     }
-    score = -1.0 if math.isnan(scores.mean_iou) else scores.mean_iou  # nothing was labelled
+    score = score_of(entry, run.config.metric)
     stage.plateau.observe(score)
     place = sum(score <= kept for kept in progress.best)
     progress.waited = 0 if place == 0 else progress.waited + 1
@@ -235,8 +248,11 @@ def _waited(run: Run) -> bool:
 
 
 def _reached(run: Run) -> bool:
-    best = run.progress.best
-    return bool(run.config.target_score and best) and best[0] >= run.config.target_score
+    """Whether the target is reached, at the size that is deployed in the end."""
+    config, progress = run.config, run.progress
+    if config.stages[progress.stage].scale != config.stages[-1].scale or not progress.best:
+        return False
+    return is_reached(progress.best[0], config.target_score, config.metric)
 
 
 def _save(run: Run, stage: Stage, place: int | None) -> None:
@@ -259,6 +275,7 @@ def _save(run: Run, stage: Stage, place: int | None) -> None:
                 progress=run_folder.plain(run.progress.to_mapping()),
                 best_place=place,
                 keep_best=run.config.keep_best,
+                keep_as=f'epoch_{run.progress.epoch:05d}' if _kept(run) else '',
             )
             run_folder.write_json(run.folder / run_folder.HISTORY_FILE, run.progress.history)
         except (CheckpointError, OSError) as error:

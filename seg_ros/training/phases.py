@@ -206,15 +206,13 @@ class Stage:
         momentum = self.schedule.momentum(step / self.steps, options.momentum)
         set_rate(self.optimizer, rate, momentum)
         image, labels = self._to_input(batch)
-        full = self.config.loss.resolution == 'full'
-        with autocast(self.config, self.model.device):
-            with self._explaining_single_values(image):
-                outputs = self._runner(image, full_resolution=full)
-            loss = self.loss(outputs, labels)
-            if self.teacher is not None:
-                loss = loss + self.teacher.loss(image, outputs['logits'], labels)
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
+        total = torch.zeros((), device=self.model.device)
+        parts = self.stage.accumulate
+        for part, truth in zip(image.chunk(parts), labels.chunk(parts), strict=True):
+            loss = self._loss_of(part, truth) * (len(part) / len(image))
+            self.scaler.scale(loss).backward()
+            total += loss.detach()
         if options.clip_norm:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.model.net.parameters(), options.clip_norm)
@@ -222,7 +220,17 @@ class Stage:
         self.scaler.update()
         if self.model.average is not None:
             self.model.average.update_parameters(self.model.net)
-        return loss.detach()
+        return total
+
+    def _loss_of(self, image: Tensor, labels: Tensor) -> Tensor:
+        full = self.config.loss.resolution == 'full'
+        with autocast(self.config, self.model.device):
+            with self._explaining_single_values(image):
+                outputs = self._runner(image, full_resolution=full)
+            loss = self.loss(outputs, labels)
+            if self.teacher is not None:
+                loss = loss + self.teacher.loss(image, outputs['logits'], labels)
+        return loss
 
     @contextmanager
     def _explaining_single_values(self, image: Tensor) -> Iterator[None]:
@@ -234,10 +242,10 @@ class Stage:
                 raise
             raise ValueError(
                 f'net {self.config.net} normalises over the images of a step and got one: '
-                f'stages.{self.number}.batch_size={self.stage.batch_size} gives 1 image per step '
-                'and process. Use batch_size=2 or more and as many training images (with several '
-                'processes twice their number), or frozen_norms=true with weights that are '
-                'trained already'
+                f'stages.{self.number}.batch_size={self.stage.batch_size} gives 1 image per '
+                f'process and part (accumulate={self.stage.accumulate}). Use batch_size=2 or more '
+                'and as many training images (times processes and parts), or frozen_norms=true '
+                'with weights that are trained already'
             ) from error
 
     def _to_input(self, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -30,10 +30,13 @@ def history_picture(history: Sequence[dict[str, Any]]) -> np.ndarray:
     figure = Figure(figsize=(9, 8), layout='constrained')
     loss, score, rate = figure.subplots(3, 1, sharex=True)
     epochs = [entry['epoch'] for entry in history]
-    loss.plot(epochs, [entry['loss'] for entry in history], color='tab:blue')
-    loss.set_ylabel('training loss')
     scored = [entry for entry in history if 'mean_iou' in entry]
     at = [entry['epoch'] for entry in scored]
+    loss.plot(epochs, [entry['loss'] for entry in history], label='training')
+    val_losses = [_number(entry.get('val_loss')) for entry in scored]
+    loss.plot(at, val_losses, marker='.', label='validation (cross entropy)')
+    loss.set_ylabel('loss')
+    loss.legend(loc='upper right')
     for key, label in (('mean_iou', 'mIoU'), ('pixel_accuracy', 'pixel accuracy')):
         score.plot(at, [_number(entry[key]) for entry in scored], marker='.', label=label)
     score.set_ylabel('validation')

@@ -16,6 +16,7 @@ from seg_ros.nets.deployed import load_net
 from seg_ros.training import run_folder
 from seg_ros.training.checkpoint import Checkpoint, load_checkpoint
 from seg_ros.training.config import TrainConfig
+from seg_ros.training.criterion import check_metric
 from seg_ros.training.data_check import Survey, survey_splits
 from seg_ros.training.display import Display, SilentDisplay
 from seg_ros.training.distillation import Teacher, build_teacher
@@ -109,6 +110,7 @@ def prepare(
     if config.cache == 'device':
         for store in stores.values():
             store.move_to(device)
+    check_metric(config.metric, [entry.name for entry in survey.classes])
     model = build_model(config, len(survey.classes), device)
     teacher = build_teacher(config, survey.classes, device)
     provenance = resume.provenance if resume else {}

@@ -25,7 +25,7 @@ class Progress:
         loss_sum: Sum of the losses of the epoch that is under way.
         images: Training images seen in the run.
         seconds: Time spent in the run.
-        best: Best validation mIoU of each kept place of the stage, highest first.
+        best: Best score (``criterion.score_of``) of each kept place of the stage, highest first.
         waited: Validations of the stage without progress.
         finished: Whether the run is over.
         history: One entry per epoch.
