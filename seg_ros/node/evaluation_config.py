@@ -44,6 +44,14 @@ class EvaluationConfig:
         0.0, 'End when nothing came for this time; 0: run until a signal', bounds=(0.0, 86400.0)
     )
     min_miou: float = param(0.0, 'End with status 1 below this mIoU', bounds=(0.0, 1.0))
+    min_scored: float = param(
+        0.9,
+        'End with status 1 when a smaller share of the true labels was scored',
+        bounds=(0.0, 1.0),
+    )
+    expected_labels: int = param(
+        0, 'How many true labels are sent; 0: as many as came', bounds=(0, 1 << 31)
+    )
     json: str = param('', 'File for the report as JSON, written at the end')
     html: str = param('', 'File for the report as a page, written at the end')
 
