@@ -1,12 +1,24 @@
 """Segment a road camera into the eleven classes of CamVid.
 
-ros2 launch seg_ros road.launch.py image_topics:=/camera/image_raw model:=road_linknet
+ros2 launch seg_ros road.launch.py image_topics:=/camera/image_raw
 """
 
+from ament_index_python.packages import get_package_share_directory
 from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
 
-from seg_ros.node.launch_description import build_launch_description
+SHARE = get_package_share_directory('seg_ros')
 
 
 def generate_launch_description() -> LaunchDescription:
-    return build_launch_description('road.yaml', ('road_linknet',))
+    params_file = DeclareLaunchArgument(
+        'params_file',
+        default_value=f'{SHARE}/config/road.yaml',
+        description='Parameters of the node',
+    )
+    # It sees the arguments that are given to this file.
+    node = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(f'{SHARE}/launch/segmentation.launch.py')
+    )
+    return LaunchDescription([GroupAction([params_file, node])])

@@ -23,9 +23,6 @@ from typing import Any
 
 import yaml
 
-from seg_ros.model_name import check_model_name
-from seg_ros.schema import quoted
-
 CARD_FILE = 'model.yaml'
 GRAPH_FILE = 'model.onnx'
 WEIGHTS_FILE = 'weights.safetensors'
@@ -36,7 +33,6 @@ MAX_CARD_BYTES = 1 << 16  # the shipped ones have 2 kB; a megabyte of YAML takes
 MAX_FILE_BYTES = 1 << 30
 VARIANT_METRICS = ('mean_iou', 'label_agreement')
 MAX_CLASSES = 255  # ids are uint8 and 255 is void
-MAX_CLASS_NAME = 64  # characters; a topic name ends at about 250, its namespaces included
 
 _NAME = re.compile(r'[a-z][a-z0-9_]*')
 _SHA256 = re.compile(r'[0-9a-f]{64}')
@@ -59,10 +55,10 @@ class ClassInfo:
     def __post_init__(self) -> None:
         if not 0 <= self.id < VOID_ID:
             raise ValueError(f'class id {self.id} of {self.name!r} is outside 0..254')
-        if not _NAME.fullmatch(self.name) or len(self.name) > MAX_CLASS_NAME:
+        if not _NAME.fullmatch(self.name):
             raise ValueError(
-                f'class name {quoted(self.name)}: use lower-case letters, digits and underscores, '
-                f'starting with a letter, {MAX_CLASS_NAME} at most (it is part of a topic name)'
+                f'class name {self.name!r}: use lower-case letters, digits and underscores, '
+                'starting with a letter (it becomes part of a topic name)'
             )
         if len(self.color) != 3 or not all(0 <= value <= 255 for value in self.color):
             raise ValueError(f'colour {self.color} of class {self.name!r}: give r, g, b in 0..255')
@@ -163,7 +159,8 @@ class ModelCard:
     folder: Path | None = None
 
     def __post_init__(self) -> None:
-        check_model_name(self.name)
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f'model name {self.name!r}: use lower-case letters, digits and _')
         if not 2 <= len(self.classes) <= MAX_CLASSES:
             raise ValueError(f'{len(self.classes)} classes; allowed are 2 to {MAX_CLASSES}')
         for what in ('id', 'name'):

@@ -11,11 +11,10 @@ import cv2
 import numpy as np
 
 from seg_ros.bags import Bag
-from seg_ros.datasets.image_files import IMAGE_SUFFIXES, find_images
+from seg_ros.datasets.image_files import IMAGE_SUFFIXES, find_images, load_image
 from seg_ros.evaluation.frames import BagFrames
 from seg_ros.evaluation.offline import to_rgb
 from seg_ros.evaluation.skips import Skips
-from seg_ros.image_files import load_image
 
 Kind = Literal['images', 'video', 'bag']
 
@@ -104,7 +103,6 @@ class VideoFile:
     """
 
     def __init__(self, path: Path) -> None:
-        demand_utf8(path)
         self._capture = cv2.VideoCapture(str(path))
         if not self._capture.isOpened():
             raise ValueError(f'{path} cannot be opened as a video')
@@ -148,20 +146,6 @@ class BagImages:
         """Read image by image; they are named by their stamps."""
         for frame in self._frames.read(skips):
             yield Picture(frame.name, to_rgb(frame.image))
-
-
-def demand_utf8(path: Path) -> None:
-    """Refuse a name of a video that is no UTF-8, which OpenCV takes for another or dies of.
-
-    Raises:
-        ValueError: If it is none.
-    """
-    try:
-        str(path).encode('utf-8')
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f'{str(path)!a}: the name is no UTF-8, which videos need; rename it'
-        ) from error
 
 
 def open_pictures(paths: list[Path], image_topic: str | None = None) -> tuple[Kind, PictureSource]:

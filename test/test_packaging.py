@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import ast
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -10,11 +9,9 @@ import yaml
 import seg_ros
 from seg_ros.commands.interface import tables, with_tables
 from seg_ros.node.config import NodeConfig, camera_info_topic
-from seg_ros.node.launch_arguments import launch_arguments
 from seg_ros.schema import from_mapping
 
 ROOT = Path(__file__).resolve().parent.parent
-LAUNCH_FILES = sorted((ROOT / 'launch').glob('*.launch.py'))
 
 
 @pytest.mark.parametrize('name', ['robocup.yaml', 'road.yaml'])
@@ -39,25 +36,6 @@ def test_readme_carries_the_tables_of_the_node():
 def test_a_document_without_the_blocks_is_refused():
     with pytest.raises(ValueError, match='no block between <!-- topics -->'):
         with_tables('<!-- topics --> and no end', tables())
-
-
-@pytest.mark.parametrize('path', LAUNCH_FILES, ids=lambda path: path.name)
-def test_launch_files_define_their_description(path):
-    tree = ast.parse(path.read_text(encoding='utf-8'))
-    functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-    assert 'generate_launch_description' in functions
-
-
-@pytest.mark.parametrize('name', ['robocup.launch.py', 'road.launch.py'])
-def test_launch_files_build_a_node(name):
-    pytest.importorskip('launch_ros', reason='launch comes with a ROS distribution only')
-    from launch import LaunchContext
-    from launch.launch_description_sources import PythonLaunchDescriptionSource
-
-    source = PythonLaunchDescriptionSource(str(ROOT / 'launch' / name))
-    description = source.get_launch_description(LaunchContext())
-    names = {argument.name for argument in description.get_launch_arguments()}
-    assert names == {argument.name for argument in launch_arguments('', ())}
 
 
 def test_several_cameras_get_distinct_prefixes():

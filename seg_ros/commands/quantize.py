@@ -66,16 +66,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     import importlib.util
 
-    from seg_ros.model_card import INT8_GRAPH_FILE, load_model_card
-    from seg_ros.result_files import demand_place
+    from seg_ros.model_card import load_model_card
     from seg_ros.segmenter import find_model
 
     _check(args)
     if importlib.util.find_spec('nncf') is None:
         raise ValueError("nncf is not installed: pip install 'seg_ros[quantize]'")
     card = load_model_card(find_model(args.model))
-    assert card.folder is not None
-    demand_place(card.folder / INT8_GRAPH_FILE, overwrite=True)
     images, described = load_calibration(
         args.calibration, (args.image_topic, args.label_topic), card.input, args.max_images
     )

@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 
 from seg_ros.bags import COMPRESSED_IMAGE_TYPE, IMAGE_TYPE, Bag, BagMessage, header_stamp_ns
-from seg_ros.datasets.folder import classes_from_list, ids_from_list
+from seg_ros.datasets.folder import classes_from_list
 from seg_ros.datasets.image_files import check_split, map_ids
 from seg_ros.datasets.sample import Sample
 from seg_ros.model_card import VOID_ID, ClassInfo
@@ -37,7 +37,6 @@ class LabelledBag:
         ValueError: If a topic is missing, no stamps agree, or the classes are wrong.
     """
 
-    path_options = ('classes',)
     classes: tuple[ClassInfo, ...]
     names: tuple[str, ...]
 
@@ -52,7 +51,8 @@ class LabelledBag:
         tolerance_ms: float = 0.0,
     ) -> None:
         check_split(split, ('all',))
-        self.classes, self._ids = _load_classes(Path(classes))
+        self.classes = _load_classes(Path(classes))
+        self._ids = {entry.id: entry.id for entry in self.classes}
         self._ids |= {int(value): VOID_ID for value in void_ids}
         self._folder, self._lock = folder, threading.Lock()
         self._bag: Bag | None = None
@@ -134,7 +134,7 @@ def _only_image_topic(bag: Bag, label_topic: str) -> str:
     return found[0]
 
 
-def _load_classes(path: Path) -> tuple[tuple[ClassInfo, ...], dict[int, int]]:
+def _load_classes(path: Path) -> tuple[ClassInfo, ...]:
     if not path.is_file():
         raise FileNotFoundError(
             f'classes: {str(path)!r} does not exist; give a classes.yaml or a model.yaml with the '
@@ -143,5 +143,4 @@ def _load_classes(path: Path) -> tuple[tuple[ClassInfo, ...], dict[int, int]]:
     raw: Any = yaml.safe_load(path.read_text(encoding='utf-8'))
     if not isinstance(raw, dict) or 'classes' not in raw:
         raise ValueError(f'{path}: expected a mapping with "classes"')
-    classes = classes_from_list(raw['classes'], path)
-    return classes, ids_from_list(raw['classes'], classes, path)
+    return classes_from_list(raw['classes'], path)

@@ -7,13 +7,11 @@
     <folder>/labels/[<split>/]<name>.png     ids, ids behind a palette, or colours
     <folder>/train.txt  val.txt              optional: names of images, one per line
 
-``classes.yaml``, where ``values`` are the values of the masks that mean a class, if they are not
-its id::
+``classes.yaml``::
 
     classes:
       - {id: 0, name: background, color: [0, 0, 0]}
       - {id: 1, name: ball, color: [255, 128, 0]}
-      - {id: 2, name: line, color: [255, 255, 255], values: [128, 255]}
     void_ids: [11]              # stored ids that are no class; 255 always is void
     void_colors: [[1, 2, 3]]    # the same for masks of colours
 """
@@ -33,8 +31,10 @@ from seg_ros.datasets.image_files import (
     build_sample,
     find_images,
     load_list,
+    load_mask,
+    map_colors,
+    map_ids,
 )
-from seg_ros.datasets.label_files import PALETTES, load_labels
 from seg_ros.datasets.sample import Sample
 from seg_ros.model_card import VOID_ID, ClassInfo
 
@@ -48,7 +48,6 @@ class Folder:
     Args:
         folder: See the module's docstring.
         split: ``all``, or the name of a list file or of a folder below ``images``.
-        palette: See ``label_files.load_labels``.
 
     Raises:
         FileNotFoundError: If a folder, ``classes.yaml`` or a mask is missing.
@@ -58,13 +57,10 @@ class Folder:
     classes: tuple[ClassInfo, ...]
     names: tuple[str, ...]
 
-    def __init__(self, folder: Path, split: str = 'all', palette: str = 'auto') -> None:
-        if palette not in PALETTES:
-            raise ValueError(f'palette {palette!r}; allowed are {", ".join(PALETTES)}')
-        self._palette = palette
+    def __init__(self, folder: Path, split: str = 'all') -> None:
         raw = _load_classes_file(folder / CLASSES_FILE)
         self.classes = classes_from_list(raw['classes'], folder / CLASSES_FILE)
-        self._ids = ids_from_list(raw['classes'], self.classes, folder / CLASSES_FILE)
+        self._ids = {entry.id: entry.id for entry in self.classes}
         self._ids |= {int(value): VOID_ID for value in raw.get('void_ids', ())}
         self._colors: dict[Color, int] = {entry.color: entry.id for entry in self.classes}
         self._colors |= {_color(value): VOID_ID for value in raw.get('void_colors', ())}
@@ -95,7 +91,11 @@ class Folder:
             ValueError: If a file is broken, sizes differ, or an id or colour is unknown.
         """
         path = self._masks[index]
-        labels, remarks = load_labels(path, self._ids, self._colors, palette=self._palette)
+        mask = load_mask(path)
+        if mask.ndim == 2:
+            labels, remarks = map_ids(mask, self._ids, path)
+        else:
+            labels, remarks = map_colors(mask, self._colors, path)
         return build_sample(self._paths[index], labels, self.names[index], remarks)
 
 
@@ -172,26 +172,6 @@ def classes_from_list(entries: Any, path: Path) -> tuple[ClassInfo, ...]:
     if len(classes) < 2:
         raise ValueError(f'{path}: {len(classes)} classes; a net needs at least 2')
     return classes
-
-
-def ids_from_list(entries: Any, classes: tuple[ClassInfo, ...], path: Path) -> dict[int, int]:
-    """What stored values mean: value of a mask -> class id, from a list as ``classes_from_list``.
-
-    Raises:
-        ValueError: If ``values`` are no whole numbers from 0 on, or two classes share one.
-    """
-    table: dict[int, int] = {}
-    for entry, known in zip(entries, classes, strict=True):
-        values = entry.get('values', [known.id])
-        if not isinstance(values, list) or not all(type(v) is int and v >= 0 for v in values):
-            raise ValueError(
-                f'{path}: values {values!r} of class {known.name!r}: give a list of the values '
-                'that mean it in the masks, such as [255]'
-            )
-        if shared := sorted(table.keys() & set(values)):
-            raise ValueError(f'{path}: the values {shared} mean two classes')
-        table |= dict.fromkeys(values, known.id)
-    return table
 
 
 def _color(value: Any) -> Color:

@@ -35,7 +35,6 @@ from seg_ros.bags import (
 from seg_ros.evaluation.recording import to_image_message
 from seg_ros.node.bag_player import BagPlayer
 from seg_ros.node.bag_recorder import BagRecorder
-from seg_ros.node.compat import stay_on_this_machine
 from seg_ros.node.config import COMPRESSED, RAW
 from seg_ros.node.runtime import use_large_image_profile
 from seg_ros.overlay import colorize, palette
@@ -112,7 +111,7 @@ def run_bag(
             f'{bag_path}: the {len(images)} images of {image_topic} have {len(sent)} different '
             'stamps; results are matched by stamp'
         )
-    stay_on_this_machine()
+    os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     os.environ.setdefault('ROS_DOMAIN_ID', str(random.randint(1, 100)))  # noqa: S311
     use_large_image_profile()
     transport = COMPRESSED if kind == COMPRESSED_IMAGE_TYPE else RAW

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
+from seg_ros.bags import BagMessage, BagWriter
 from seg_ros.model_card import VOID_ID
 
 SIZE = (24, 32)
@@ -204,8 +205,6 @@ def write_sun_rgbd_numbered(folder):
 
 def write_bag(folder):
     from rosbags.typesys import Stores, get_typestore
-
-    from seg_ros.bags import BagMessage, BagWriter
 
     store = get_typestore(Stores.ROS2_JAZZY)
     types = store.types

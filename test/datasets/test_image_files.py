@@ -6,8 +6,7 @@ import pytest
 from PIL import Image
 
 from seg_ros.datasets import build_dataset
-from seg_ros.datasets.image_files import map_colors, map_ids
-from seg_ros.image_files import load_image, load_mask
+from seg_ros.datasets.image_files import load_image, load_mask, map_colors, map_ids
 from test.datasets.conftest import blocks, picture, write, write_folder_of_ids, write_robocup
 
 MASK = Path('mask.png')

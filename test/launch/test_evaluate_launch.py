@@ -1,84 +1,77 @@
+"""The launch file that plays a bag through the node and scores it."""
+
 from __future__ import annotations
 
-import ast
-import importlib.util
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from test.evaluation.conftest import IMAGE_TOPIC, build_bag
 
-LAUNCH_FILE = Path(__file__).resolve().parents[2] / 'launch' / 'evaluate.launch.py'
-
-ROS2 = 'import sys; from ros2cli.cli import main; sys.exit(main())'
+pytestmark = pytest.mark.ros
 
 
-def declared():
-    """The table of arguments, read without launch."""
-    tree = ast.parse(LAUNCH_FILE.read_text())
-    tables = [
-        node.value
-        for node in tree.body
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') == 'ARGUMENTS'
-    ]
-    return {name: default for name, default, _ in ast.literal_eval(tables[0])}
-
-
-def test_arguments_are_declared_with_their_defaults():
-    arguments = declared()
-    assert arguments['bag'] is None
-    assert all(isinstance(value, str) for name, value in arguments.items() if name != 'bag')
-    assert {'rate', 'loop', 'start', 'clock', 'min_miou', 'json', 'html'} <= arguments.keys()
-
-
-def load():
-    pytest.importorskip('launch_ros', reason='launch_ros is not installed')
-    spec = importlib.util.spec_from_file_location('evaluate_launch', LAUNCH_FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_description_declares_the_arguments():
-    module = load()
-    from launch.actions import DeclareLaunchArgument
-
-    entities = module.generate_launch_description().entities
-    names = {entry.name for entry in entities if isinstance(entry, DeclareLaunchArgument)}
-    assert names == declared().keys()
-
-
-@pytest.mark.ros
-@pytest.mark.parametrize(('min_miou', 'status'), [('0.1', 0), ('0.99', 1)])
-def test_run_ends_by_itself_and_fails_below_min_miou(tmp_path, primary_model, min_miou, status):
-    load()
-    pytest.importorskip('ros2launch', reason='ros2launch is not installed')
+@pytest.fixture
+def evaluate(ros2_launch, tmp_path, params_file, primary_model):
+    """Score a bag of ten frames: (status, report, what was printed)."""
     bag = build_bag(10).save(tmp_path / 'drive')
-    report = tmp_path / 'report.json'
-    arguments = {
-        'bag': bag,
-        'image_topic': IMAGE_TOPIC,
-        'model': primary_model,
-        'backend': 'onnxruntime',
-        'min_miou': min_miou,
-        'quiet_after_s': '2.0',
-        'json': report,
-        'html': tmp_path / 'report.html',
-    }
-    listed = [f'{name}:={value}' for name, value in arguments.items()]
-    done = subprocess.run(
-        [sys.executable, '-c', ROS2, 'launch', str(LAUNCH_FILE), *listed],
-        env={**os.environ, 'ROS_LOG_DIR': str(tmp_path / 'log')},
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
-    assert done.returncode == status, done.stdout + done.stderr
-    content = json.loads(report.read_text())
-    assert content['frames'] + content['dropped'] == 10
-    assert content['frames'] >= 5
+
+    def run(*, max_rate=0.0, **arguments):
+        arguments = {
+            'bag': bag,
+            'image_topic': IMAGE_TOPIC,
+            'model': primary_model,
+            'params_file': params_file(max_rate=max_rate),
+            'quiet_after_s': 2.0,
+            'min_scored': 0.5,  # machines of tests are busy
+            'json': 'report.json',
+            'html': 'report.html',
+            **arguments,
+        }
+        status, text = ros2_launch('evaluate.launch.py', **arguments).wait(90)
+        report = tmp_path / 'report.json'
+        return status, json.loads(report.read_text()) if report.exists() else None, text
+
+    return run
+
+
+@pytest.mark.parametrize(('min_miou', 'status'), [(0.1, 0), (0.99, 1)])
+def test_it_ends_by_itself_and_fails_below_min_miou(evaluate, min_miou, status):
+    ended, report, text = evaluate(min_miou=min_miou)
+    assert ended == status, text
+    assert report['frames'] + report['dropped'] == 10
+    assert report['scored'] >= 5
+    assert ('is below min_miou' in text) == bool(status)
+
+
+def test_a_score_that_rests_on_too_few_frames_fails_with_the_figure(evaluate):
+    """The node takes one frame a second here; the others are dropped."""
+    status, report, text = evaluate(max_rate=1.0, min_scored=0.9, min_miou=0.1)
+    assert status == 1
+    assert f'{report["scored"]} of 10 true labels were scored' in text
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ({'bag': 'WRONG'}, 'no bag at WRONG'),
+        ({'image_topic': '/other'}, "topic '/other' is not in it"),
+        ({'label_topic': '/other'}, "topic '/other' is not in it"),
+        ({'params_file': 'WRONG'}, 'params_file:=WRONG: no such file'),
+        ({'rate': 'fast'}, 'rate:=fast is no number'),
+        ({'void_ids': 'all'}, 'void_ids:=all is no list'),
+        ({'clock': 'maybe'}, 'clock:=maybe; give true or false'),
+    ],
+)
+def test_a_wrong_input_ends_the_launch_before_anything_starts(evaluate, arguments, message):
+    status, report, text = evaluate(**arguments)
+    assert (status, report) == (1, None)
+    assert message in text
+    assert 'process started' not in text
+
+
+def test_a_wrong_model_is_noticed_at_once(evaluate):
+    status, report, text = evaluate(model='nosuch')
+    assert (status, report) == (1, None)
+    assert "no model 'nosuch'" in text
+    assert 'nothing to score came' not in text  # which takes a minute
