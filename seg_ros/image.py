@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, Literal, NamedTuple, Protocol
 
 import cv2
@@ -258,19 +259,26 @@ def _native_order(rows: np.ndarray, is_bigendian: int, dtype: np.dtype[Any]) -> 
 
 
 def _decode_with_cv_bridge(message: ImageMessage, max_image_pixels: int) -> CameraImage:
-    _check_size(message.width, message.height, max_image_pixels)
-    known = ', '.join(ENCODINGS)
+    unknown = f'unknown encoding {_quoted(message.encoding)}; available: {", ".join(ENCODINGS)}'
     try:
         from cv_bridge import CvBridge, CvBridgeError  # noqa: PLC0415 - only where installed
     except ImportError:
-        raise ValueError(
-            f'unknown encoding {_quoted(message.encoding)}; available: {known}'
-        ) from None
+        raise ValueError(unknown) from None
     try:
-        pixels = CvBridge().imgmsg_to_cv2(message, 'bgr8')
+        bridge = CvBridge()
+        dtype, channels = bridge.encoding_to_dtype_with_channels(message.encoding)
+        value_bytes = np.dtype(dtype).itemsize
+        rows = _checked_rows(message, channels, value_bytes, max_image_pixels)
+        # Padding that is no multiple of a pixel would shear the picture: it counts in pixels.
+        plain = SimpleNamespace(
+            height=message.height,
+            width=message.width,
+            encoding=message.encoding,
+            is_bigendian=message.is_bigendian,
+            step=rows.shape[1],
+            data=rows.tobytes(),
+        )
+        pixels = bridge.imgmsg_to_cv2(plain, 'bgr8')
     except (CvBridgeError, cv2.error, TypeError, RuntimeError) as error:
-        raise ValueError(
-            f'encoding {_quoted(message.encoding)} is neither one of {known} nor known to '
-            f'cv_bridge: {error}'
-        ) from error
+        raise ValueError(f'{unknown}; cv_bridge: {error}') from error
     return CameraImage(np.asarray(pixels, np.uint8), 'bgr')

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
 
 import cv2
@@ -208,22 +209,60 @@ def test_signed_labels_take_minus_one_for_void_and_refuse_other_ids():
         decode_labels(message(stored.view(np.uint8), 'rgb8'))
 
 
-def test_cv_bridge_agrees_on_every_encoding_that_it_knows(bgr):
+NO_COLOUR = ('8UC1', '8UC3', '8UC4', '16UC1')  # cv_bridge gives them no colour meaning
+
+
+@pytest.mark.parametrize('encoding', [each for each in ENCODINGS if each not in NO_COLOUR])
+def test_cv_bridge_agrees_on_every_encoding_that_it_knows(encoding):
     bridge = pytest.importorskip(
         'cv_bridge', reason='cv_bridge comes with a ROS distribution only'
-    )
-    sensor_msgs = pytest.importorskip('sensor_msgs.msg')
-    rng = np.random.default_rng(0)
-    for encoding in ENCODINGS:
-        if encoding in ('8UC1', '8UC3', '8UC4', '16UC1'):  # cv_bridge gives them no colour meaning
-            continue
-        rows = rng.integers(0, 256, (HEIGHT, WIDTH * 8), np.uint8)
-        given = message(rows, encoding)
-        ros = sensor_msgs.Image(
-            height=given.height, width=given.width, encoding=encoding, step=given.step
-        )
-        ros.data = given.data
-        expected = bridge.CvBridge().imgmsg_to_cv2(ros, 'bgr8')
-        np.testing.assert_allclose(
-            as_bgr(decode_image(given)).astype(int), expected, atol=1, err_msg=encoding
-        )
+    ).CvBridge()
+    dtype, channels = bridge.encoding_to_dtype_with_channels(encoding)
+    pixel_bytes = np.dtype(dtype).itemsize * channels
+    rows = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH * pixel_bytes), np.uint8)
+    expected = bridge.imgmsg_to_cv2(message(rows, encoding), 'bgr8')
+    # It shears padded rows whose step is no multiple of the pixel, so it sees none of them.
+    for padding in (0, 1, pixel_bytes, 5):
+        decoded = as_bgr(decode_image(message(rows, encoding, padding=padding)))
+        np.testing.assert_allclose(decoded.astype(int), expected, atol=1)
+
+
+class BridgeThatCountsInPixels:
+    """Reads rows as cv_bridge does: a step of whole pixels, whatever the message says."""
+
+    def encoding_to_dtype_with_channels(self, encoding):
+        if encoding != '32FC3':
+            raise RuntimeError(f'Unrecognized image encoding [{encoding}]')
+        return 'float32', 3
+
+    def imgmsg_to_cv2(self, given, _):
+        shape = given.height, int(given.step / 4 / 3), 3
+        values = np.ndarray(shape, np.float32, buffer=given.data)[:, : given.width]
+        return values.astype(np.uint8)
+
+
+@pytest.fixture
+def _bridge(monkeypatch):
+    fake = SimpleNamespace(CvBridge=BridgeThatCountsInPixels, CvBridgeError=TypeError)
+    monkeypatch.setitem(sys.modules, 'cv_bridge', fake)
+
+
+@pytest.mark.usefixtures('_bridge')
+@pytest.mark.parametrize('padding', [0, 4, 12, 20])
+def test_what_cv_bridge_decodes_is_not_sheared_by_padding(bgr, padding):
+    rows = bgr.astype(np.float32).reshape(HEIGHT, -1).view(np.uint8)
+    decoded = decode_image(message(rows, '32FC3', padding=padding))
+    np.testing.assert_array_equal(decoded.pixels, bgr)
+
+
+@pytest.mark.usefixtures('_bridge')
+def test_an_encoding_that_nobody_knows_is_refused_with_and_without_cv_bridge(bgr, monkeypatch):
+    rows = bgr.reshape(HEIGHT, -1)
+    with pytest.raises(ValueError, match=r"unknown encoding 'jpeg'; available: bgr8.*cv_bridge"):
+        decode_image(message(rows, 'jpeg'))
+    with pytest.raises(ValueError, match='step 5 is too small'):
+        decode_image(message(rows, '32FC3', step=5))
+    monkeypatch.setitem(sys.modules, 'cv_bridge', None)
+    with pytest.raises(ValueError, match="unknown encoding 'jpeg'; available: bgr8") as error:
+        decode_image(message(rows, 'jpeg'))
+    assert 'cv_bridge' not in str(error.value)
