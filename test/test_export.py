@@ -25,6 +25,7 @@ from seg_ros.nets import NETS, build_net
 from seg_ros.nets.deployed import DeployedNet, load_net
 from seg_ros.nets.onnx_graph import write_graph
 from test.nets.images import data_file, scene
+from test.test_shipped_models import assert_old_engines_read
 
 SIZE = (64, 96)
 UNPOOLING = ('segnet', 'segnet_basic')
@@ -111,6 +112,7 @@ def test_graph_has_the_promised_inputs_and_outputs(exported):
     (image,), (logits,) = session.get_inputs(), session.get_outputs()
     assert (image.name, image.type, image.shape) == ('image', 'tensor(uint8)', [1, *SIZE, 3])
     assert (logits.name, logits.type, logits.shape) == ('logits', 'tensor(float)', [1, 4, *SIZE])
+    assert_old_engines_read(exported / GRAPH_FILE)
 
 
 def test_heatmaps_are_a_second_output_in_both_engines(tmp_path):

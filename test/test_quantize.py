@@ -15,6 +15,7 @@ from seg_ros.image import CameraImage
 from seg_ros.model_card import GRAPH_FILE, INT8_GRAPH_FILE, load_model_card
 from test.conftest import write_primary_model
 from test.nets.images import scene
+from test.test_shipped_models import assert_old_engines_read
 
 onnx = pytest.importorskip('onnx')
 if importlib.util.find_spec('nncf') is None:
@@ -120,6 +121,7 @@ def test_both_engines_run_the_variant_and_the_card_says_what_it_costs(folder):
     assert variant.calibrated_on == 'four scenes'
     assert variant.measured_on == 'six scenes, the worst of openvino, onnxruntime'
     assert int8_kernels(folder) == 3
+    assert_old_engines_read(folder / INT8_GRAPH_FILE)
     agreements = []
     for engine in ('openvino', 'onnxruntime'):
         fp32, int8 = (

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from seg_ros.nets.deployed import DeployedNet
 
-OPSET = 20
+# What the oldest engines that setup.py accepts can read, and so the last for Ubuntu 22.04.
+OPSET, IR_VERSION = 20, 10
 WeightsDtype = Literal['float32', 'float16']
 
 
@@ -49,6 +50,7 @@ def write_graph(
     onnxscript.optimizer.fold_constants(program.model)
     onnxscript.optimizer.remove_unused_nodes(program.model)
     model = program.model_proto
+    model.ir_version = IR_VERSION  # the exporter would take its own newest
     _strip_traces(model)
     if dtype == 'float16':
         # The wrapper of the exported outputs and the deployed net each add their 'net.'.
