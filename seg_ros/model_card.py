@@ -23,6 +23,10 @@ from typing import Any
 
 import yaml
 
+from seg_ros.model_name import check_model_name
+from seg_ros.plain_yaml import load_plain_yaml
+from seg_ros.schema import quoted
+
 CARD_FILE = 'model.yaml'
 GRAPH_FILE = 'model.onnx'
 WEIGHTS_FILE = 'weights.safetensors'
@@ -33,6 +37,7 @@ MAX_CARD_BYTES = 1 << 16  # the shipped ones have 2 kB; a megabyte of YAML takes
 MAX_FILE_BYTES = 1 << 30
 VARIANT_METRICS = ('mean_iou', 'label_agreement')
 MAX_CLASSES = 255  # ids are uint8 and 255 is void
+MAX_CLASS_NAME = 64  # characters; a topic name ends at about 250, its namespaces included
 
 _NAME = re.compile(r'[a-z][a-z0-9_]*')
 _SHA256 = re.compile(r'[0-9a-f]{64}')
@@ -55,10 +60,10 @@ class ClassInfo:
     def __post_init__(self) -> None:
         if not 0 <= self.id < VOID_ID:
             raise ValueError(f'class id {self.id} of {self.name!r} is outside 0..254')
-        if not _NAME.fullmatch(self.name):
+        if not _NAME.fullmatch(self.name) or len(self.name) > MAX_CLASS_NAME:
             raise ValueError(
-                f'class name {self.name!r}: use lower-case letters, digits and underscores, '
-                'starting with a letter (it becomes part of a topic name)'
+                f'class name {quoted(self.name)}: use lower-case letters, digits and underscores, '
+                f'starting with a letter, {MAX_CLASS_NAME} at most (it is part of a topic name)'
             )
         if len(self.color) != 3 or not all(0 <= value <= 255 for value in self.color):
             raise ValueError(f'colour {self.color} of class {self.name!r}: give r, g, b in 0..255')
@@ -159,8 +164,7 @@ class ModelCard:
     folder: Path | None = None
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise ValueError(f'model name {self.name!r}: use lower-case letters, digits and _')
+        check_model_name(self.name)
         if not 2 <= len(self.classes) <= MAX_CLASSES:
             raise ValueError(f'{len(self.classes)} classes; allowed are 2 to {MAX_CLASSES}')
         for what in ('id', 'name'):
@@ -248,12 +252,7 @@ def read_model_card(folder: Path | str) -> ModelCard:
     path = folder / CARD_FILE
     if not path.is_file():
         raise FileNotFoundError(f'{folder} is no model folder: it has no {CARD_FILE}')
-    if path.stat().st_size > MAX_CARD_BYTES:
-        raise ValueError(f'{path} has {path.stat().st_size} bytes; allowed are {MAX_CARD_BYTES}')
-    try:
-        raw = yaml.load(path.read_text(encoding='utf-8'), Loader=_CardLoader)  # noqa: S506
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f'{path} is not readable as YAML: {error}') from error
+    raw = load_plain_yaml(path, MAX_CARD_BYTES)
     try:
         return _from_mapping(raw, folder)
     except ValueError as error:
@@ -292,15 +291,6 @@ def save_model_card(card: ModelCard, folder: Path) -> None:
     unfinished = folder / f'.{CARD_FILE}.{os.getpid()}'
     unfinished.write_text(text, encoding='utf-8')
     unfinished.replace(folder / CARD_FILE)
-
-
-class _CardLoader(yaml.SafeLoader):
-    """SafeLoader without aliases: a card needs none, and nested ones grow without bound."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError('anchors and aliases are not allowed')
-        return super().compose_node(parent, index)
 
 
 _REQUIRED = {'schema', 'name', 'net', 'input', 'void_id', 'classes', 'files'}

@@ -7,11 +7,13 @@
     <folder>/labels/[<split>/]<name>.png     ids, ids behind a palette, or colours
     <folder>/train.txt  val.txt              optional: names of images, one per line
 
-``classes.yaml``::
+``classes.yaml``, where ``values`` are the values of the masks that mean a class, if they are not
+its id::
 
     classes:
       - {id: 0, name: background, color: [0, 0, 0]}
       - {id: 1, name: ball, color: [255, 128, 0]}
+      - {id: 2, name: line, color: [255, 255, 255], values: [128, 255]}
     void_ids: [11]              # stored ids that are no class; 255 always is void
     void_colors: [[1, 2, 3]]    # the same for masks of colours
 """
@@ -31,14 +33,15 @@ from seg_ros.datasets.image_files import (
     build_sample,
     find_images,
     load_list,
-    load_mask,
-    map_colors,
-    map_ids,
 )
+from seg_ros.datasets.label_files import PALETTES, load_labels
 from seg_ros.datasets.sample import Sample
 from seg_ros.model_card import VOID_ID, ClassInfo
+from seg_ros.plain_yaml import load_plain_yaml
+from seg_ros.schema import quoted
 
 CLASSES_FILE = 'classes.yaml'
+MAX_CLASSES_BYTES = 1 << 20
 _KEYS = {'classes', 'void_ids', 'void_colors'}
 
 
@@ -48,6 +51,7 @@ class Folder:
     Args:
         folder: See the module's docstring.
         split: ``all``, or the name of a list file or of a folder below ``images``.
+        palette: See ``label_files.load_labels``.
 
     Raises:
         FileNotFoundError: If a folder, ``classes.yaml`` or a mask is missing.
@@ -57,13 +61,16 @@ class Folder:
     classes: tuple[ClassInfo, ...]
     names: tuple[str, ...]
 
-    def __init__(self, folder: Path, split: str = 'all') -> None:
+    def __init__(self, folder: Path, split: str = 'all', palette: str = 'auto') -> None:
+        if palette not in PALETTES:
+            raise ValueError(f'palette {palette!r}; allowed are {", ".join(PALETTES)}')
+        self._palette = palette
         raw = _load_classes_file(folder / CLASSES_FILE)
         self.classes = classes_from_list(raw['classes'], folder / CLASSES_FILE)
-        self._ids = {entry.id: entry.id for entry in self.classes}
-        self._ids |= {int(value): VOID_ID for value in raw.get('void_ids', ())}
+        self._ids = ids_from_list(raw['classes'], self.classes, folder / CLASSES_FILE)
+        self._ids |= dict.fromkeys(raw['void_ids'], VOID_ID)
         self._colors: dict[Color, int] = {entry.color: entry.id for entry in self.classes}
-        self._colors |= {_color(value): VOID_ID for value in raw.get('void_colors', ())}
+        self._colors |= dict.fromkeys(raw['void_colors'], VOID_ID)
         self._images, self._labels = folder / 'images', folder / 'labels'
         self._paths = _select(folder, split)
         masks = {p.relative_to(self._labels).with_suffix(''): p for p in _masks(self._labels)}
@@ -91,11 +98,7 @@ class Folder:
             ValueError: If a file is broken, sizes differ, or an id or colour is unknown.
         """
         path = self._masks[index]
-        mask = load_mask(path)
-        if mask.ndim == 2:
-            labels, remarks = map_ids(mask, self._ids, path)
-        else:
-            labels, remarks = map_colors(mask, self._colors, path)
+        labels, remarks = load_labels(path, self._ids, self._colors, palette=self._palette)
         return build_sample(self._paths[index], labels, self.names[index], remarks)
 
 
@@ -134,14 +137,24 @@ def _load_classes_file(path: Path) -> dict[str, Any]:
             f'{path} is missing; it lists the classes: "classes: [{{id: 0, name: background, '
             'color: [0, 0, 0]}, ...]"'
         )
-    try:
-        raw = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except yaml.YAMLError as error:
-        raise ValueError(f'{path} is no YAML: {error}') from error
+    raw = load_plain_yaml(path, MAX_CLASSES_BYTES)
     if not isinstance(raw, dict) or 'classes' not in raw:
         raise ValueError(f'{path}: expected a mapping with "classes"')
     if unknown := sorted(raw.keys() - _KEYS, key=str):
         raise ValueError(f'{path}: unknown keys {unknown}; allowed are {sorted(_KEYS)}')
+    classes = classes_from_list(raw['classes'], path)
+    taken: dict[str, Any] = {
+        'void_ids': ids_from_list(raw['classes'], classes, path),
+        'void_colors': [entry.color for entry in classes],
+    }
+    for key, read in (('void_ids', _integer), ('void_colors', _color)):
+        listed = raw.get(key) or ()
+        try:
+            raw[key] = [read(value) for value in listed]
+        except (TypeError, ValueError) as error:
+            raise ValueError(f'{path}: {key} is {quoted(listed)}: {error}; give a list') from error
+        if both := [value for value in raw[key] if value in taken[key]]:
+            raise ValueError(f'{path}: {key} {both} belong to classes')
     return raw
 
 
@@ -158,9 +171,11 @@ def classes_from_list(entries: Any, path: Path) -> tuple[ClassInfo, ...]:
     Raises:
         ValueError: If an entry is wrong, or two share an id, a name or a colour.
     """
+    if not isinstance(entries, list):
+        raise ValueError(f'{path}: classes is {quoted(entries)}; give a list')
     try:
         classes = tuple(
-            ClassInfo(int(entry.get('id', i)), str(entry['name']), _color(entry['color']))
+            ClassInfo(_integer(entry.get('id', i)), str(entry['name']), _color(entry['color']))
             for i, entry in enumerate(entries)
         )
     except (TypeError, KeyError, AttributeError, ValueError) as error:
@@ -174,6 +189,34 @@ def classes_from_list(entries: Any, path: Path) -> tuple[ClassInfo, ...]:
     return classes
 
 
+def ids_from_list(entries: Any, classes: tuple[ClassInfo, ...], path: Path) -> dict[int, int]:
+    """What stored values mean: value of a mask -> class id, from a list as ``classes_from_list``.
+
+    Raises:
+        ValueError: If ``values`` are no whole numbers from 0 on, or two classes share one.
+    """
+    table: dict[int, int] = {}
+    for entry, known in zip(entries, classes, strict=True):
+        values = entry.get('values', [known.id])
+        if not isinstance(values, list) or not all(type(v) is int and v >= 0 for v in values):
+            raise ValueError(
+                f'{path}: values {quoted(values)} of class {known.name!r}: give a list of the '
+                'values that mean it in the masks, such as [255]'
+            )
+        if shared := sorted(table.keys() & set(values)):
+            raise ValueError(f'{path}: the values {shared} mean two classes')
+        table |= dict.fromkeys(values, known.id)
+    return table
+
+
 def _color(value: Any) -> Color:
-    red, green, blue = map(int, value)
+    red, green, blue = map(_integer, value)
+    if not all(0 <= part <= 255 for part in (red, green, blue)):
+        raise ValueError(f'colour {[red, green, blue]}: allowed are 0 to 255')
     return red, green, blue
+
+
+def _integer(value: Any) -> int:
+    if type(value) is not int:
+        raise TypeError(f'{quoted(value)} is no whole number')
+    return value

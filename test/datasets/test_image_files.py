@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from seg_ros.datasets import build_dataset
-from seg_ros.datasets.image_files import load_image, load_mask, map_colors, map_ids
+from seg_ros.datasets.image_files import map_colors, map_ids
+from seg_ros.image_files import load_image, load_mask
 from test.datasets.conftest import blocks, picture, write, write_folder_of_ids, write_robocup
 
 MASK = Path('mask.png')
@@ -85,6 +86,9 @@ def test_images_without_mask_are_named(tmp_path):
         build_dataset('folder', tmp_path)
 
 
+TWO = 'classes: [{name: a, color: [0, 0, 0]}, {name: b, color: [9, 9, 9]}]'
+
+
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
@@ -94,6 +98,19 @@ def test_images_without_mask_are_named(tmp_path):
         ('classes: []\ncolours: []', 'unknown keys'),
         ('- 1', 'expected a mapping'),
         ('classes: [', 'is no YAML'),
+        ('classes: ' + '[' * 5000, 'nested too deep'),
+        ('classes: !!python/object/apply:os.getcwd []', 'is no YAML'),
+        ('classes: &a [1]\nvoid_ids: *a', 'aliases are not allowed'),
+        ('classes: !!timestamp x', 'is no YAML'),
+        ('#' * (1 << 21), 'has 2097152 bytes'),
+        ('classes: 7', 'give a list'),
+        (f'{TWO}\nvoid_ids: 7', 'void_ids is 7.*give a list'),
+        (f'{TWO}\nvoid_ids: [x]', "'x' is no whole number"),
+        (f'{TWO}\nvoid_ids: [1.5]', '1.5 is no whole number'),
+        (f'{TWO}\nvoid_ids: [1]', r'void_ids \[1\] belong to classes'),
+        (f'{TWO}\nvoid_colors: [7]', 'void_colors is'),
+        (f'{TWO}\nvoid_colors: [[0, 0, 300]]', 'allowed are 0 to 255'),
+        ('classes: [{name: a, color: [0, 0, 0], id: yes}]', 'True is no whole number'),
     ],
 )
 def test_a_wrong_list_of_classes_is_explained(tmp_path, text, message):
