@@ -1,48 +1,72 @@
-"""Limits on what compressed bags expand to; rosbags itself has none.
+"""Limits on what compressed recordings expand to; rosbags itself has none.
 
-A zstd frame of 1 MB can announce and produce tens of gigabytes. Messages and chunks are therefore
-expanded up to the size of the largest image, files up to a multiple of their own size.
+A zstd frame of 1 MB can announce and produce tens of gigabytes, lz4 and bzip2 hundreds of
+megabytes. Messages and chunks are therefore expanded up to the size of the largest image, files up
+to a multiple of their own size.
 """
 
 from __future__ import annotations
 
+import bz2
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from rosbags.rosbag2 import reader, storage_mcap
+import lz4.frame  # type: ignore[import-untyped]
 
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
-    from backports import zstd  # rosbags depends on it
+    from backports import zstd
 
 ZstdError = zstd.ZstdError
-MAX_EXPANDED_BYTES = 1 << 29  # a message or chunk; an RGB image of MAX_IMAGE_PIXELS takes 200 MB
+MAX_EXPANDED_BYTES = 1 << 29  # a message or chunk; an RGB image of MAX_IMAGE_PIXELS takes 100 MB
 MAX_FILE_RATIO = 200  # recorded images reach 2 to 20, label masks 100
 
 
-def expand(data: bytes) -> bytes:
-    """Expand zstd frames.
+def expand_zstd(data: bytes, limit: int | None = None) -> bytes:
+    """Expand zstd frames; see ``_expand``."""
+    return _expand(data, zstd.ZstdDecompressor, limit)
+
+
+def expand_lz4(data: bytes, limit: int | None = None) -> bytes:
+    """Expand lz4 frames; see ``_expand``."""
+    try:
+        return _expand(data, lz4.frame.LZ4FrameDecompressor, limit)
+    except RuntimeError as error:  # the library has no error of its own
+        raise ValueError(f'damaged lz4: {error}') from error
+
+
+def expand_bz2(data: bytes, limit: int | None = None) -> bytes:
+    """Expand bzip2 streams; see ``_expand``."""
+    return _expand(data, bz2.BZ2Decompressor, limit)
+
+
+def _expand(data: bytes, decompressor: Callable[[], Any], limit: int | None) -> bytes:
+    """Expand one compressed frame after the other.
+
+    Args:
+        data: The frames.
+        decompressor: Makes what expands one of them.
+        limit: How many bytes may come out, ``MAX_EXPANDED_BYTES`` at most and by default.
 
     Raises:
-        ValueError: If more than ``MAX_EXPANDED_BYTES`` come out, or the data ends too early.
-        zstd.ZstdError: If it is no zstd.
+        ValueError: If more come out, or the data ends too early.
+        OSError, RuntimeError or ZstdError: If it is no such frame.
     """
     expanded = []
-    left = MAX_EXPANDED_BYTES
+    most = MAX_EXPANDED_BYTES if limit is None else min(limit, MAX_EXPANDED_BYTES)
+    left = most
     while data:
-        frame = zstd.ZstdDecompressor()
+        frame = decompressor()
         expanded.append(frame.decompress(data, left + 1))
         left -= len(expanded[-1])
         if left < 0:
-            raise ValueError(
-                f'{len(data)} compressed bytes expand to more than {MAX_EXPANDED_BYTES}; '
-                'no image is that large'
-            )
+            raise ValueError(f'{len(data)} compressed bytes expand to more than {most}')
         if not frame.eof:
             raise ValueError('compressed data ends too early')
-        data = frame.unused_data
+        data = frame.unused_data or b''
     return b''.join(expanded)
 
 
@@ -65,17 +89,3 @@ class LimitedFile(zstd.ZstdFile):
         if self._left < 0:
             raise ValueError('the compressed file expands to more than a recording does')
         return data
-
-
-class _LimitedZstd:
-    """What rosbags' reader uses of the zstd module."""
-
-    decompress = staticmethod(expand)
-    open = LimitedFile
-
-
-def limit_rosbags() -> None:
-    """Let every bag that this process reads be expanded within the limits."""
-    module: Any = reader
-    module.zstd = _LimitedZstd
-    storage_mcap.DECOMPRESSORS['zstd'] = lambda data, _: expand(data)

@@ -1,23 +1,25 @@
-"""rosbag2 recordings, read and written through the rosbags library; no ROS needed."""
+"""Recordings, read through the rosbags library; no ROS needed."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
-import re
 import sqlite3
 import struct
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import apsw
-from rosbags.highlevel import AnyReader, AnyReaderError
-from rosbags.rosbag2 import ReaderError, StoragePlugin, Writer, WriterError
+from rosbags.highlevel import AnyReaderError
+from rosbags.rosbag2 import ReaderError
 from rosbags.serde import SerdeError
-from rosbags.typesys import Stores, TypesysError, get_typestore
+from rosbags.typesys import TypesysError
 
-from seg_ros.bag_compression import ZstdError, limit_rosbags
+from seg_ros.bag_compression import ZstdError
+from seg_ros.bag_storage import TYPES, StorageReader
 from seg_ros.image import (
     MAX_IMAGE_PIXELS,
     CameraImage,
@@ -35,10 +37,10 @@ if TYPE_CHECKING:
 
 IMAGE_TYPE = 'sensor_msgs/msg/Image'
 COMPRESSED_IMAGE_TYPE = 'sensor_msgs/msg/CompressedImage'
-MAX_METADATA_BYTES = 1 << 22  # metadata.yaml; 1000 topics take half a megabyte
-_MAX_NESTING = 50  # of its brackets; rosbag2 writes 2, and the time to parse grows with the square
-limit_rosbags()
-_TYPES = get_typestore(Stores.ROS2_JAZZY)
+_HEADER_BYTES = 12  # encapsulation and stamp
+IMAGE_TYPES = (IMAGE_TYPE, COMPRESSED_IMAGE_TYPE)
+MISSING_MESSAGE = 'message that the bag promises and does not hold'
+_log = logging.getLogger(__name__)
 # What rosbags and the layers below it raise for storage that is no bag or ends too early.
 _DAMAGE = (
     AnyReaderError,
@@ -47,6 +49,7 @@ _DAMAGE = (
     apsw.Error,
     sqlite3.Error,
     struct.error,
+    SerdeError,
     ZstdError,
     AssertionError,
     EOFError,
@@ -88,10 +91,15 @@ class BagMessage:
 
 
 class Bag:
-    """An opened rosbag2 folder (sqlite3 or mcap, compressed or not); use it in a ``with``.
+    """An opened recording; use it in a ``with``.
 
     Args:
-        path: The folder that holds ``metadata.yaml``.
+        path: A rosbag2 folder (sqlite3 or mcap, compressed or not), one of its files, or a bag of
+            ROS 1.
+
+    Attributes:
+        missing: Topics that were read to the end -> how many messages fewer came than the bag's
+            index promises; those that lack none are left out.
 
     Raises:
         FileNotFoundError: If there is no such folder.
@@ -100,15 +108,15 @@ class Bag:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        if not self.path.exists():
-            raise FileNotFoundError(f'no bag at {self.path}; give the folder with metadata.yaml')
+        self.missing: dict[str, int] = {}
         try:
-            _check_metadata(self.path / 'metadata.yaml')
-            self._reader = AnyReader([self.path], default_typestore=_TYPES)
+            self._reader = StorageReader(self.path)
             self._reader.open()
             self._check_types()
+        except FileNotFoundError:
+            raise
         except _DAMAGE as error:
-            raise ValueError(f'{self.path} is no readable rosbag2: {error}') from error
+            raise ValueError(f'{self.path} is no readable bag: {_reason(error)}') from error
 
     @property
     def topics(self) -> dict[str, BagTopic]:
@@ -130,12 +138,16 @@ class Bag:
 
     @property
     def connections(self) -> list[Any]:
-        """What rosbags knows of each topic: type definition and QoS."""
+        """What rosbags knows of each topic: type and its definition."""
         return list(self._reader.connections)
+
+    def offered_qos(self, connection: Any) -> list[Any]:
+        """The QoS of one of the ``connections``."""
+        return self._reader.offered_qos(connection)
 
     @property
     def typestore(self) -> Any:
-        """The message types that the bag was recorded with."""
+        """The message types that the bag was recorded with, as ROS 2 has them."""
         return self._reader.typestore
 
     def _check_types(self) -> None:
@@ -145,6 +157,8 @@ class Bag:
         for topic in self.topics.values():
             if not isinstance(topic.name, str) or not isinstance(topic.type, str):
                 raise ValueError(f'topic {topic.name!r} of type {topic.type!r}')
+            if type(topic.count) is not int or not 0 <= topic.count < 1 << 63:
+                raise ValueError(f'topic {topic.name} with {topic.count!r} messages')
 
     def topic(self, name: str, types: Iterable[str] = ()) -> BagTopic:
         """Find a topic.
@@ -165,6 +179,9 @@ class Bag:
     ) -> Iterator[BagMessage]:
         """Iterate the messages of some topics in the order of their recording.
 
+        A topic that holds fewer messages than the bag's index promises, as one whose journal was
+        lost, is logged at the end and noted in ``missing``.
+
         Args:
             names: The topics.
             start_ns: Only messages recorded at or after this time.
@@ -177,13 +194,45 @@ class Bag:
         connections = [entry for entry in self._reader.connections if entry.topic in wanted]
         if not connections:
             return
+        read: Counter[str] = Counter()
         try:
             for connection, time_ns, data in self._reader.messages(
                 connections, start=start_ns, stop=stop_ns
             ):
-                yield BagMessage(connection.topic, connection.msgtype, time_ns, bytes(data))
+                read[connection.topic] += 1
+                yield BagMessage(connection.topic, connection.msgtype, time_ns, data)
         except _DAMAGE as error:
-            raise ValueError(f'{self.path} is damaged: {error}') from error
+            raise ValueError(f'{self.path} is damaged: {_reason(error)}') from error
+        if start_ns is None and stop_ns is None:
+            self._note_missing(wanted, read)
+
+    def _note_missing(self, names: Iterable[str], read: Counter[str]) -> None:
+        for topic in self.topics.values():
+            lost = topic.count - read[topic.name]
+            if topic.name in names and lost > 0 and topic.name not in self.missing:
+                self.missing[topic.name] = lost
+                _log.warning('%s: %d x %s, on %s', self.path, lost, MISSING_MESSAGE, topic.name)
+
+    def only_image_topic(self, label_topic: str | None = None) -> str:
+        """Find the image topic where there is no choice.
+
+        Args:
+            label_topic: Topic of true labels, which are an image, too.
+
+        Raises:
+            ValueError: If there is none or more than one; lists the topics.
+        """
+        names = [
+            topic.name
+            for topic in self.topics.values()
+            if topic.type in IMAGE_TYPES and topic.name != label_topic
+        ]
+        if len(names) != 1:
+            listed = ', '.join(f'{topic.name} ({topic.type})' for topic in self.topics.values())
+            raise ValueError(
+                f'{self.path}: choose the image topic; its topics: {listed or "none, it is empty"}'
+            )
+        return names[0]
 
     def deserialize(self, message: BagMessage) -> Any:
         """Decode a message into rosbags' dataclass of its type.
@@ -193,8 +242,10 @@ class Bag:
         """
         try:
             return self._reader.deserialize(message.data, message.type)
-        except (SerdeError, *_DAMAGE) as error:
-            raise ValueError(f'a message on {message.topic} is damaged: {error}') from error
+        except _DAMAGE as error:
+            raise ValueError(
+                f'a message on {message.topic} is damaged: {_reason(error)}'
+            ) from error
 
     def decode_image(
         self, message: BagMessage, *, max_image_pixels: int = MAX_IMAGE_PIXELS
@@ -223,84 +274,8 @@ class Bag:
         self.close()
 
 
-class BagWriter:
-    """Writes a new rosbag2 folder in mcap; use it in a ``with``.
-
-    Args:
-        path: A folder that does not exist yet.
-
-    Raises:
-        FileExistsError: If ``path`` exists: a recording is never written over.
-        ValueError: While writing or closing, if the disk is full or the folder not writable.
-    """
-
-    def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
-        if self.path.exists():
-            raise FileExistsError(f'{self.path} exists; remove it or choose another folder')
-        self._writer = Writer(self.path, version=9, storage_plugin=StoragePlugin.MCAP)
-        self._connections: dict[str, Any] = {}
-
-    def declare_topics_of(self, bag: Bag) -> None:
-        """Declare the topics of another bag, with its type definitions and QoS, to copy them."""
-        for entry in bag.connections:
-            if entry.topic in self._connections:
-                continue  # several publishers of one topic become one
-            self._connections[entry.topic] = self._writer.add_connection(
-                entry.topic,
-                entry.msgtype,
-                typestore=bag.typestore,
-                offered_qos_profiles=entry.ext.offered_qos_profiles,
-            )
-
-    def write(self, message: BagMessage) -> None:
-        """Append a message; its topic is declared with the first one."""
-        connection = self._connections.get(message.topic)
-        if connection is None:
-            try:
-                connection = self._writer.add_connection(
-                    message.topic, message.type, typestore=_TYPES
-                )
-            except (WriterError, TypesysError) as error:
-                raise ValueError(f'{self.path}: {error}') from error
-            self._connections[message.topic] = connection
-        with self._translated():
-            self._writer.write(connection, message.time_ns, message.data)
-
-    @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise ValueError(
-                f'{self.path} cannot be written: {error.strerror}; the recording is incomplete'
-            ) from error
-
-    def __enter__(self) -> BagWriter:
-        with self._translated():
-            self._writer.open()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        with self._translated():
-            self._writer.close()
-
-
-def _check_metadata(path: Path) -> None:
-    if not path.is_file():
-        return
-    if (size := path.stat().st_size) > MAX_METADATA_BYTES:
-        raise ValueError(f'{path.name} has {size} bytes; allowed are {MAX_METADATA_BYTES}')
-    depth = 0
-    for bracket in re.findall(r'[\[\]{}]', path.read_text(encoding='utf-8')):
-        depth = depth + 1 if bracket in '[{' else max(0, depth - 1)
-        if depth > _MAX_NESTING:
-            raise ValueError(f'{path.name} is nested more than {_MAX_NESTING} deep')
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def decode_image_data(
@@ -345,7 +320,7 @@ def _check_is_image(message_type: str) -> None:
 def _deserialize(data: bytes, message_type: str) -> object:
     _check_is_image(message_type)
     try:
-        return _TYPES.deserialize_cdr(data, message_type)
+        return TYPES.deserialize_cdr(data, message_type)
     except SerdeError as error:
         raise ValueError(f'damaged {message_type}: {error}') from error
 
@@ -358,14 +333,19 @@ def header_stamp_ns(data: bytes) -> int:
 
     Returns:
         Nanoseconds since the epoch of the message's clock.
+
+    Raises:
+        ValueError: If the message is too short to have one.
     """
+    if len(data) < _HEADER_BYTES:
+        raise ValueError(f'a message of {len(data)} bytes has no header')
     order = '<' if data[1] & 1 else '>'
     seconds, nanoseconds = struct.unpack_from(f'{order}iI', data, 4)
     return int(seconds) * 10**9 + int(nanoseconds)
 
 
 def header_frame_id(data: bytes) -> str:
-    """Read the header's frame_id off a serialised message, as ``header_stamp_ns`` does."""
+    """Read the header's frame_id off a serialised message of an image, as ``header_stamp_ns``."""
     order = '<' if data[1] & 1 else '>'
     (length,) = struct.unpack_from(f'{order}I', data, 12)
     return data[16 : 16 + max(0, length - 1)].decode('utf-8', 'replace')  # ends with a zero

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import logging
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -19,7 +22,6 @@ ROS_ARGS = '--ros-args'
 COMMANDS: dict[str, str] = {
     'check-data': 'check a data set before training on it',
     'bag_player': 'play a rosbag2 where ros2 bag play is not at hand',
-    'bag_topics': 'say what a node subscribes to where a rosbag2 is played',
     'demo': 'play a bag through the node, record and score what it publishes',
     'evaluate': 'score models on bags or datasets, with a report',
     'evaluation_node': 'score a running node against a topic of true labels',
@@ -45,6 +47,18 @@ def main(argv: list[str] | None = None, *, command: str | None = None) -> int:
     Returns:
         The exit status: 0 for success, 2 for bad input (one line on stderr says what and why).
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors='backslashreplace')  # file names may be no UTF-8
+    try:
+        status = _run(argv, command)
+        sys.stdout.flush()
+    except BrokenPipeError:  # as of `| head`: whoever reads has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    return status
+
+
+def _run(argv: list[str] | None, command: str | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if command is None:
         if not arguments or arguments[0] in ('-h', '--help'):
@@ -69,7 +83,9 @@ def main(argv: list[str] | None = None, *, command: str | None = None) -> int:
         args = parser.parse_intermixed_args(arguments[:ros_start])
         args.ros_arguments = arguments[ros_start:]
         return int(module.run(args))
-    except (ValueError, FileNotFoundError, FileExistsError) as error:
+    except BrokenPipeError:
+        raise
+    except (ValueError, OSError) as error:
         print(f'{command}: {error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:

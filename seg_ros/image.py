@@ -14,11 +14,11 @@ from typing import Any, Literal, NamedTuple, Protocol
 import cv2
 import numpy as np
 
-from seg_ros.image_container import check_structure, encoded_size, is_jpeg
+from seg_ros.image_container import checked, is_jpeg, read_header
 
 ColorOrder = Literal['bgr', 'rgb']
 
-MAX_IMAGE_PIXELS = 1 << 26  # 8192 x 8192, 4K four times over; a larger claim is taken for damage
+MAX_IMAGE_PIXELS = 7680 * 4320  # 8K; a larger claim is taken for damage or ill will
 
 
 class ImageMessage(Protocol):
@@ -91,6 +91,9 @@ _ENCODINGS: dict[str, _Encoding] = {
 }
 ENCODINGS = tuple(_ENCODINGS)
 
+_AS_COLOR = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+_AS_STORED = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
+
 _LABEL_TYPES: dict[str, np.dtype[Any]] = {
     'mono8': np.dtype(np.uint8),
     '8UC1': np.dtype(np.uint8),
@@ -124,18 +127,23 @@ def decode_image(
         return _decode_with_cv_bridge(message, max_image_pixels)
     rows = _checked_rows(message, encoding.channels, encoding.bits // 8, max_image_pixels)
     if encoding.bits == 16:
-        rows = cv2.convertScaleAbs(
-            _native_order(rows, message.is_bigendian, np.dtype(np.uint16)), alpha=255 / 65535
-        )
-    height, width = message.height, message.width
-    pixels = rows.reshape(height, width, encoding.channels)
+        rows = _native_order(rows, message.is_bigendian, np.dtype(np.uint16))
+    values = rows.reshape(message.height, message.width, encoding.channels)
+    return _to_camera_image(values, message.encoding, encoding)
+
+
+def _to_camera_image(values_hwc: np.ndarray, name: str, encoding: _Encoding) -> CameraImage:
+    """Turn stored values, (H, W, channels) uint8 or uint16, into three channels of 8 bit."""
+    height, width = values_hwc.shape[:2]
+    if values_hwc.dtype == np.uint16:
+        values_hwc = cv2.convertScaleAbs(values_hwc, alpha=255 / 65535)
     if encoding.conversion is not None:
         if encoding.channels == 2 and width % 2:
-            raise ValueError(f'{message.encoding} needs an even width, got {width}')
-        if 'bayer' in message.encoding and (height < 4 or width < 4):
-            raise ValueError(f'{message.encoding} needs at least 4x4 pixels, got {width}x{height}')
-        pixels = cv2.cvtColor(pixels, encoding.conversion)
-    return CameraImage(pixels, encoding.order)
+            raise ValueError(f'{name} needs an even width, got {width}')
+        if 'bayer' in name and (height < 4 or width < 4):
+            raise ValueError(f'{name} needs at least 4x4 pixels, got {width}x{height}')
+        values_hwc = cv2.cvtColor(values_hwc, encoding.conversion)
+    return CameraImage(values_hwc.reshape(height, width, 3), encoding.order)
 
 
 def decode_compressed_image(
@@ -143,17 +151,20 @@ def decode_compressed_image(
 ) -> CameraImage:
     """Decode a sensor_msgs/CompressedImage holding JPEG or PNG.
 
-    What the data is, is read from the data: drivers disagree on ``format``. The size in the file's
-    header is checked before anything is decoded. An EXIF rotation is not applied: the mask has to
-    lie on the sensor's pixels.
+    What the data is, is read from the data: drivers disagree on ``format``. Of that only a Bayer
+    pattern is believed, where the file is grey: image_transport compresses the mosaic as it is.
+    The size in the file's header is checked before anything is decoded. An EXIF rotation is not
+    applied: the mask has to lie on the sensor's pixels.
 
     Raises:
         ValueError: If the data is no JPEG or PNG, too large, truncated or damaged.
     """
-    pixels = _decode_file(
-        message, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION, max_image_pixels
-    )
-    return CameraImage(pixels, 'bgr')
+    original = message.format.partition(';')[0].strip()
+    if original in _ENCODINGS and original.startswith('bayer'):
+        pixels = _decode_file(message, _AS_STORED, max_image_pixels)
+        if pixels.ndim == 2:
+            return _to_camera_image(pixels, original, _ENCODINGS[original])
+    return CameraImage(_decode_file(message, _AS_COLOR, max_image_pixels), 'bgr')
 
 
 def decode_labels(
@@ -193,7 +204,7 @@ def decode_compressed_labels(
     """
     if is_jpeg(bytes(message.data[:2])):
         raise ValueError('label image is a JPEG, which alters ids; record it as PNG')
-    labels = _decode_file(message, cv2.IMREAD_UNCHANGED, max_image_pixels)
+    labels = _decode_file(message, _AS_STORED, max_image_pixels)
     if labels.ndim != 2 or labels.dtype != np.uint8:
         raise ValueError(
             f'compressed label image is {labels.shape} {labels.dtype}; '
@@ -205,11 +216,12 @@ def decode_compressed_labels(
 def _decode_file(message: CompressedImageMessage, flags: int, max_image_pixels: int) -> np.ndarray:
     """Decode a JPEG or PNG after its size and structure were checked."""
     data = bytes(message.data)
-    width, height = encoded_size(data, message.format)
-    _check_size(width, height, max_image_pixels)
-    check_structure(data)
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        width, height, _ = read_header(data)
+        _check_size(width, height, max_image_pixels)
+        pixels = cv2.imdecode(np.frombuffer(checked(data), np.uint8), flags)
+    except ValueError as error:
+        raise ValueError(f'compressed image ({_quoted(message.format)}): {error}') from error
     except cv2.error as error:
         raise ValueError(f'compressed image cannot be decoded: {error.err}') from error
     if pixels is None or pixels.shape[:2] != (height, width):

@@ -10,11 +10,13 @@ from typing import Literal, Protocol
 import cv2
 import numpy as np
 
+from seg_ros.bag_storage import is_bag
 from seg_ros.bags import Bag
-from seg_ros.datasets.image_files import IMAGE_SUFFIXES, find_images, load_image
+from seg_ros.datasets.image_files import IMAGE_SUFFIXES, find_images
 from seg_ros.evaluation.frames import BagFrames
 from seg_ros.evaluation.offline import to_rgb
 from seg_ros.evaluation.skips import Skips
+from seg_ros.image_files import load_image
 
 Kind = Literal['images', 'video', 'bag']
 
@@ -103,6 +105,7 @@ class VideoFile:
     """
 
     def __init__(self, path: Path) -> None:
+        demand_utf8(path)
         self._capture = cv2.VideoCapture(str(path))
         if not self._capture.isOpened():
             raise ValueError(f'{path} cannot be opened as a video')
@@ -134,7 +137,7 @@ class BagImages:
 
     def __init__(self, path: Path, image_topic: str | None) -> None:
         self._frames = BagFrames([path], image_topic)
-        self.name = path.resolve().name
+        self.name = path.resolve().stem
         with Bag(path) as bag:
             seconds = bag.duration_s
         self.fps = (len(self._frames) - 1) / seconds if seconds > 0 else _DEFAULT_FPS
@@ -143,9 +146,23 @@ class BagImages:
         return len(self._frames)
 
     def read(self, skips: Skips) -> Iterator[Picture]:
-        """Read image by image; they are named by their stamps."""
+        """Read image by image, named by stamp, and numbered where several share one."""
         for frame in self._frames.read(skips):
             yield Picture(frame.name, to_rgb(frame.image))
+
+
+def demand_utf8(path: Path) -> None:
+    """Refuse a name of a video that is no UTF-8, which OpenCV takes for another or dies of.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    try:
+        str(path).encode('utf-8')
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f'{str(path)!a}: the name is no UTF-8, which videos need; rename it'
+        ) from error
 
 
 def open_pictures(paths: list[Path], image_topic: str | None = None) -> tuple[Kind, PictureSource]:
@@ -162,10 +179,10 @@ def open_pictures(paths: list[Path], image_topic: str | None = None) -> tuple[Ki
     for path in paths:
         if not path.exists():
             raise FileNotFoundError(f'{path} does not exist; give images, a video or a bag')
-    if len(paths) == 1 and (paths[0] / 'metadata.yaml').is_file():
+    if len(paths) == 1 and is_bag(paths[0]):
         return 'bag', BagImages(paths[0], image_topic)
     if image_topic is not None:
-        raise ValueError('an image topic is for a bag: one folder with metadata.yaml')
+        raise ValueError('an image topic is for a bag, and it is given alone')
     if len(paths) == 1 and paths[0].suffix.lower() in VIDEO_SUFFIXES:
         return 'video', VideoFile(paths[0])
     for path in paths:

@@ -150,6 +150,50 @@ def test_files_are_decoded_whatever_the_format_says(bgr, extension):
     )
 
 
+@pytest.mark.parametrize(
+    ('encoding', 'extension'),
+    [
+        (name, extension)
+        for name in ENCODINGS
+        for extension in ('.png', '.jpg')
+        if name.startswith('bayer') and (extension == '.png' or name.endswith('8'))
+    ],
+)
+def test_a_bayer_mosaic_that_was_compressed_has_its_colours(encoding, extension):
+    # Blocks that are larger than what a JPEG blurs.
+    colors = np.random.default_rng(0).integers(0, 256, (4, 4, 3), np.uint8)
+    bgr = np.kron(colors, np.ones((16, 16, 1), np.uint8))
+    mosaic = bayer_mosaic(bgr, encoding)
+    if encoding.endswith('16'):
+        mosaic = mosaic.astype(np.uint16) * 257
+    data = cv2.imencode(extension, mosaic, [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes()
+    kind = {'.png': 'png', '.jpg': 'jpeg'}[extension]
+    compressed = SimpleNamespace(format=f'{encoding}; {kind} compressed ', data=data)
+    raw = message(mosaic.view(np.uint8).reshape(64, -1), encoding, width=64, height=64)
+    got, expected = decode_compressed_image(compressed), decode_image(raw)
+    assert got.order == expected.order
+    np.testing.assert_allclose(
+        got.pixels.astype(int), expected.pixels, atol=0 if extension == '.png' else 16
+    )
+    inner = got.pixels.reshape(4, 16, 4, 16, 3)[:, 4:12, :, 4:12].astype(int)
+    assert np.abs(inner - colors[:, np.newaxis, :, np.newaxis]).max() < 16
+
+
+def test_a_bayer_camera_whose_driver_sends_colours_is_left_alone(bgr):
+    data = cv2.imencode('.png', bgr)[1].tobytes()
+    compressed = SimpleNamespace(format='bayer_rggb8; png compressed bgr8', data=data)
+    np.testing.assert_array_equal(decode_compressed_image(compressed).pixels, bgr)
+
+
+def bayer_mosaic(bgr, encoding):
+    """What a sensor with the pattern sees; the name lists its first 2x2 pixels."""
+    mosaic = np.empty(bgr.shape[:2], np.uint8)
+    for place, color in enumerate(encoding.removeprefix('bayer_')[:4]):
+        row, column = divmod(place, 2)
+        mosaic[row::2, column::2] = bgr[row::2, column::2, 'bgr'.index(color)]
+    return mosaic
+
+
 @pytest.mark.parametrize('extension', ['.png', '.jpg'])
 def test_every_truncation_is_refused(bgr, extension):
     data = cv2.imencode(extension, bgr)[1].tobytes()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,31 @@ def test_the_lock_holds_what_setup_asks_for():
     for requirement in requirements_of_setup('RUNTIME', 'JAZZY'):
         versions = found[canonical(requirement.name)]
         assert all(map(requirement.specifier.contains, versions)), f'make lock: {requirement}'
+
+
+# Packages whose modules have another name; what a distribution or an extra of one's own brings.
+DISTRIBUTIONS = {'cv2': 'opencv-python-headless', 'yaml': 'pyyaml', 'backports': 'backports.zstd'}
+OF_ROS = {'ament_index_python', 'launch', 'launch_ros', 'vision_msgs', 'bondpy', 'cv_bridge'}
+TYPING_ONLY = {'_typeshed', 'compression'}  # the latter is in the library from 3.14 on
+
+
+def test_every_imported_package_is_declared():
+    """What only another package brings along may go with its next version."""
+    lists = ('RUNTIME', 'JAZZY', 'TRAIN', 'QUANTIZE')
+    declared = {canonical(requirement.name) for requirement in requirements_of_setup(*lists)}
+    declared |= {name.removeprefix('ros-') for name in declared if name.startswith('ros-')}
+    imported = set()
+    for path in (ROOT / 'seg_ros').rglob('*.py'):
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition('.')[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                imported.add(node.module.partition('.')[0])
+    outside = imported - sys.stdlib_module_names - {'seg_ros'} - OF_ROS - TYPING_ONLY
+    # rclpy's own wheel cannot be used without these.
+    outside -= {'rcl_interfaces', 'builtin_interfaces', 'rosgraph_msgs', 'lifecycle_msgs'}
+    names = {name: canonical(DISTRIBUTIONS.get(name, name)) for name in outside}
+    assert not {name for name, package in names.items() if package not in declared}
 
 
 def test_lock_and_constraints_name_the_same_versions():

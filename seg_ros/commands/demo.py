@@ -16,12 +16,15 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    import numpy as np
+
     from seg_ros.bags import Bag, BagMessage
     from seg_ros.model_card import ModelCard
     from seg_ros.node.demo import Recording
 
 SAMPLE_BAG = 'demo/robocup_scenes'
 GROUND_TRUTH = '/ground_truth/labels'
+_RECORDING, _SHEET, _SUMMARY = 'recording', 'contact_sheet.png', 'summary.json'
 _SHEET_ROWS = 8
 
 
@@ -43,21 +46,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--out', type=Path, default=Path('demo_out'), help='folder for the results'
     )
+    parser.add_argument('--overwrite', action='store_true', help='replace results in that folder')
 
 
 def run(args: argparse.Namespace) -> int:
     from seg_ros.bags import Bag
     from seg_ros.model_card import load_model_card
     from seg_ros.node.demo import run_bag, write_recording
+    from seg_ros.result_files import write_picture, write_text
     from seg_ros.segmenter import find_model
     from seg_ros.share import share_file
 
     if args.rate is not None and not args.rate > 0:
         raise ValueError(f'--rate is {args.rate}; give a number above 0')
+    _make_room(args.out, overwrite=args.overwrite)
     bag_path = args.bag or share_file(SAMPLE_BAG)
     card = load_model_card(find_model(args.model))
     with Bag(bag_path) as bag:
-        image_topic = args.topic or _only_image_topic(bag)
+        image_topic = args.topic or bag.only_image_topic(GROUND_TRUTH)
         label_topic = args.labels or (GROUND_TRUTH if GROUND_TRUTH in bag.topics else None)
         if label_topic is not None:
             bag.topic(label_topic)
@@ -71,35 +77,30 @@ def run(args: argparse.Namespace) -> int:
         rate=args.rate,
     )
 
-    args.out.mkdir(parents=True, exist_ok=True)
     with Bag(bag_path) as bag:
         truth = list(bag.read_messages([label_topic])) if label_topic else []
-        target = args.out / 'recording'
-        if (target / 'metadata.yaml').is_file():
-            shutil.rmtree(target)
-        write_recording(recording, truth, card.classes, target)
-        sheet = args.out / 'contact_sheet.png'
-        summary = _summarize(bag, recording, truth, card, args.void_ids, sheet)
+        summary, sheet = _summarize(bag, recording, truth, card, args.void_ids)
     summary['bag'] = bag_path.name
-    text = json.dumps(summary, indent=2) + '\n'
-    (args.out / 'summary.json').write_text(text, encoding='utf-8')
-    print(_table(summary))
+    print(_table(summary), flush=True)
+    write_text(args.out / _SUMMARY, json.dumps(summary, indent=2) + '\n')
+    if sheet is not None:
+        write_picture(args.out / _SHEET, sheet)
+    if (args.out / _RECORDING).exists():
+        shutil.rmtree(args.out / _RECORDING)
+    write_recording(recording, truth, card.classes, args.out / _RECORDING)
     print(f'\nSee {args.out}/contact_sheet.png; open {args.out}/recording in RViz or Foxglove.')
     return 0 if recording.latency_ms else 1
 
 
-def _only_image_topic(bag: Bag) -> str:
-    from seg_ros.bags import COMPRESSED_IMAGE_TYPE, IMAGE_TYPE
+def _make_room(out: Path, *, overwrite: bool) -> None:
+    """Refuse a folder with results unless they may be replaced, and with a recording of others."""
+    from seg_ros.result_files import demand_empty, demand_place
 
-    names = [
-        topic.name
-        for topic in bag.topics.values()
-        if topic.type in (IMAGE_TYPE, COMPRESSED_IMAGE_TYPE) and topic.name != GROUND_TRUTH
-    ]
-    if len(names) != 1:
-        listed = ', '.join(f'{topic.name} ({topic.type})' for topic in bag.topics.values())
-        raise ValueError(f'choose an image topic with --topic; topics of the bag: {listed}')
-    return names[0]
+    for name in (_SUMMARY, _SHEET):
+        demand_place(out / name, overwrite=overwrite)
+    # Only what lies beside a summary was left by an earlier demo and may be removed.
+    is_ours = overwrite and (out / _SUMMARY).is_file()
+    demand_empty(out / _RECORDING, overwrite=is_ours)
 
 
 def _summarize(
@@ -108,9 +109,8 @@ def _summarize(
     truth: list[BagMessage],
     card: ModelCard,
     void_ids: Sequence[int],
-    sheet_path: Path,
-) -> dict[str, Any]:
-    """Score the label masks as they were published and draw the contact sheet."""
+) -> tuple[dict[str, Any], np.ndarray | None]:
+    """Score the label masks as they were published and draw the contact sheet, in BGR."""
     import cv2
 
     from seg_ros.bags import header_stamp_ns
@@ -141,9 +141,9 @@ def _summarize(
                 del cells['truth']
             rows.append(list(cells.values()))
             headings = list(cells)
+    sheet = None
     if rows:
-        sheet = contact_sheet(rows, headings, card.classes)
-        cv2.imwrite(str(sheet_path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+        sheet = cv2.cvtColor(contact_sheet(rows, headings, card.classes), cv2.COLOR_RGB2BGR)
     summary: dict[str, Any] = {
         'model': card.name,
         'frames': {
@@ -165,7 +165,7 @@ def _summarize(
         summary['iou'] = plain(dict(zip(names, scores.iou, strict=True)))
         summary['miou'] = plain(scores.mean_iou)
         summary['pixel_accuracy'] = plain(scores.pixel_accuracy)
-    return summary
+    return summary, sheet
 
 
 def _evenly(items: list[int], count: int) -> set[int]:

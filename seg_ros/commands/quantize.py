@@ -66,13 +66,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     import importlib.util
 
-    from seg_ros.model_card import load_model_card
+    from seg_ros.model_card import INT8_GRAPH_FILE, load_model_card
+    from seg_ros.result_files import demand_place
     from seg_ros.segmenter import find_model
 
     _check(args)
     if importlib.util.find_spec('nncf') is None:
         raise ValueError("nncf is not installed: pip install 'seg_ros[quantize]'")
     card = load_model_card(find_model(args.model))
+    assert card.folder is not None
+    demand_place(card.folder / INT8_GRAPH_FILE, overwrite=True)
     images, described = load_calibration(
         args.calibration, (args.image_topic, args.label_topic), card.input, args.max_images
     )
@@ -120,14 +123,15 @@ def load_calibration(
         FileNotFoundError: If a path does not exist.
         ValueError: If one is neither of these, or there is no image.
     """
+    from seg_ros.bag_storage import is_bag
     from seg_ros.evaluation.skips import Skips
     from seg_ros.picture_sources import open_pictures
     from seg_ros.preprocess import place, to_network
 
     sources = []
     for path in paths:
-        is_bag = (path / 'metadata.yaml').is_file()
-        sources.append(open_pictures([path], _image_topic(path, *topics) if is_bag else None)[1])
+        topic = _image_topic(path, *topics) if is_bag(path) else None
+        sources.append(open_pictures([path], topic)[1])
     skips = Skips()
     step = max(1, -(-sum(map(len, sources)) // limit))
     chosen = itertools.islice(
@@ -148,12 +152,11 @@ def load_calibration(
 
 def _image_topic(path: Path, image_topic: str | None, label_topic: str | None) -> str:
     from seg_ros.bags import Bag
-    from seg_ros.evaluation.frames import only_image_topic
 
     with Bag(path) as bag:
         if image_topic in bag.topics:
             return str(image_topic)
-        return only_image_topic(bag, label_topic or _GROUND_TRUTH)
+        return bag.only_image_topic(label_topic or _GROUND_TRUTH)
 
 
 def _check(args: argparse.Namespace) -> None:

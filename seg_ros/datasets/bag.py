@@ -1,29 +1,37 @@
-"""A rosbag2 with an image topic and a topic of labels, as ``seg_ros`` and others record them."""
+"""A recording with an image topic and a topic of labels, as ``seg_ros`` and others record them."""
 
 from __future__ import annotations
 
 import os
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import yaml
 
-from seg_ros.bags import COMPRESSED_IMAGE_TYPE, IMAGE_TYPE, Bag, BagMessage, header_stamp_ns
-from seg_ros.datasets.folder import classes_from_list
+from seg_ros.bags import IMAGE_TYPES, MISSING_MESSAGE, Bag, BagMessage, header_stamp_ns
+from seg_ros.datasets.folder import MAX_CLASSES_BYTES, classes_from_list, ids_from_list
 from seg_ros.datasets.image_files import check_split, map_ids
 from seg_ros.datasets.sample import Sample
 from seg_ros.model_card import VOID_ID, ClassInfo
+from seg_ros.pairing import pair_stamps
+from seg_ros.plain_yaml import load_plain_yaml
 
-_IMAGES = (IMAGE_TYPE, COMPRESSED_IMAGE_TYPE)
+
+class _Entry(NamedTuple):
+    """Where a message is in the bag: its header's stamp, and when it was recorded."""
+
+    stamp_ns: int | None
+    time_ns: int
 
 
 class LabelledBag:
     """Images of a bag with the labels of the same stamp, in the order of the recording.
 
+    Images and labels are paired one to one, as for evaluation; what is left over is remarked.
+
     Args:
-        folder: The bag: the folder that holds ``metadata.yaml``.
+        folder: The bag, as ``Bag`` takes it.
         split: ``all``; divide it with ``split.mode=blocked``, neighbouring frames are alike.
         classes: YAML file with a list ``classes`` of id, name and color: a ``classes.yaml`` or
             the ``model.yaml`` of a model.
@@ -37,8 +45,10 @@ class LabelledBag:
         ValueError: If a topic is missing, no stamps agree, or the classes are wrong.
     """
 
+    path_options = ('classes',)
     classes: tuple[ClassInfo, ...]
     names: tuple[str, ...]
+    remarks: tuple[str, ...]
 
     def __init__(
         self,
@@ -51,16 +61,15 @@ class LabelledBag:
         tolerance_ms: float = 0.0,
     ) -> None:
         check_split(split, ('all',))
-        self.classes = _load_classes(Path(classes))
-        self._ids = {entry.id: entry.id for entry in self.classes}
+        self.classes, self._ids = _load_classes(Path(classes))
         self._ids |= {int(value): VOID_ID for value in void_ids}
         self._folder, self._lock = folder, threading.Lock()
         self._bag: Bag | None = None
         self._process = 0
         with Bag(folder) as bag:
-            self._image_topic = image_topic or _only_image_topic(bag, label_topic)
-            bag.topic(self._image_topic, _IMAGES)
-            bag.topic(label_topic, _IMAGES)
+            self._image_topic = image_topic or bag.only_image_topic(label_topic)
+            bag.topic(self._image_topic, IMAGE_TYPES)
+            bag.topic(label_topic, IMAGE_TYPES)
             self._label_topic = label_topic
             self._pairs = self._pair(bag, round(tolerance_ms * 1e6))
         if not self._pairs:
@@ -68,7 +77,7 @@ class LabelledBag:
                 f'{folder}: no image of {self._image_topic} has the stamp of a message of '
                 f'{label_topic}; try a larger tolerance_ms'
             )
-        self.names = tuple(f'{stamp}' for stamp, _, _ in self._pairs)
+        self.names = tuple(f'{image.stamp_ns}' for image, _ in self._pairs)
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -76,14 +85,14 @@ class LabelledBag:
 
     def __getitem__(self, index: int) -> Sample:
         """Decode sample ``index``; raises ``ValueError`` for a broken message or unknown id."""
-        stamp, image_time, label_time = self._pairs[index]
+        image_entry, label_entry = self._pairs[index]
         with self._lock:  # the storage has one read position
             bag = self._open()
-            image_message = self._read(bag, self._image_topic, image_time, stamp)
-            label_message = self._read(bag, self._label_topic, label_time, None)
+            image_message = self._read(bag, self._image_topic, image_entry)
+            label_message = self._read(bag, self._label_topic, label_entry)
             decoded = bag.decode_image(image_message)
             stored = bag.decode_labels(label_message)
-        where = self._folder / f'{self._label_topic.strip("/")}@{stamp}'
+        where = self._folder / f'{self._label_topic.strip("/")}@{self.names[index]}'
         labels, remarks = map_ids(stored, self._ids, where)
         image = decoded.pixels if decoded.order == 'rgb' else decoded.pixels[:, :, ::-1]
         if image.shape[:2] != labels.shape:
@@ -92,55 +101,67 @@ class LabelledBag:
             )
         return Sample(np.ascontiguousarray(image), labels, self.names[index], remarks)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the open bag and its lock, which no other process can use."""
+        return {**self.__dict__, '_bag': None, '_lock': None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+
     def _open(self) -> Bag:
         """The bag, opened again in every process: files are not shared over a fork."""
         if self._bag is None or self._process != os.getpid():
             self._bag, self._process = Bag(self._folder), os.getpid()
         return self._bag
 
-    def _read(self, bag: Bag, topic: str, time_ns: int, stamp: int | None) -> BagMessage:
-        for message in bag.read_messages((topic,), start_ns=time_ns, stop_ns=time_ns + 1):
-            if stamp is None or header_stamp_ns(message.data) == stamp:
+    def _read(self, bag: Bag, topic: str, entry: _Entry) -> BagMessage:
+        start_ns, stop_ns = entry.time_ns, entry.time_ns + 1
+        for message in bag.read_messages((topic,), start_ns=start_ns, stop_ns=stop_ns):
+            if _stamp_ns(message) == entry.stamp_ns:
                 return message
-        raise ValueError(f'{self._folder}: the message of {topic} at {time_ns} is gone')
+        raise ValueError(f'{self._folder}: the message of {topic} at {entry.time_ns} is gone')
 
-    def _pair(self, bag: Bag, tolerance_ns: int) -> list[tuple[int, int, int]]:
-        """(stamp of the image, time of its recording, time of the labels' recording)."""
-        images: list[tuple[int, int]] = []
-        labels: list[tuple[int, int]] = []
-        for message in bag.read_messages((self._image_topic, self._label_topic)):
-            target = images if message.topic == self._image_topic else labels
-            target.append((header_stamp_ns(message.data), message.time_ns))
-        if not labels:
-            return []
-        labels.sort()
-        stamps = np.array([stamp for stamp, _ in labels])
-        pairs = []
-        for stamp, time_ns in images:
-            right = int(np.searchsorted(stamps, stamp))
-            near = min(
-                (i for i in (right - 1, right) if 0 <= i < len(labels)),
-                key=lambda i: abs(int(stamps[i]) - stamp),
+    def _pair(self, bag: Bag, tolerance_ns: int) -> list[tuple[_Entry, _Entry]]:
+        """Image and labels that belong together, in the order of the images."""
+        entries: dict[str, list[_Entry]] = {self._image_topic: [], self._label_topic: []}
+        for message in bag.read_messages(entries):
+            entries[message.topic].append(_Entry(_stamp_ns(message), message.time_ns))
+        images, labels = entries.values()
+        pairing = pair_stamps(
+            [entry.stamp_ns for entry in images],
+            [entry.stamp_ns for entry in labels],
+            tolerance_ns,
+        )
+        self.remarks = tuple(
+            f'{count} x {what}'
+            for what, count in (
+                ('image without a label', len(pairing.lone_images)),
+                ('label without an image', len(pairing.lone_labels)),
+                ('image whose stamp another image has, too', len(pairing.repeated_images)),
+                ('label whose stamp another label has, too', len(pairing.repeated_labels)),
+                (MISSING_MESSAGE, sum(bag.missing.values())),
             )
-            if abs(int(stamps[near]) - stamp) <= tolerance_ns:
-                pairs.append((stamp, time_ns, labels[near][1]))
-        return pairs
+            if count
+        )
+        return [(images[i], labels[j]) for i, j in pairing.label_of_image.items()]
 
 
-def _only_image_topic(bag: Bag, label_topic: str) -> str:
-    found = [t.name for t in bag.topics.values() if t.type in _IMAGES and t.name != label_topic]
-    if len(found) != 1:
-        raise ValueError(f'{bag.path}: image topics {found}; choose one with image_topic')
-    return found[0]
+def _stamp_ns(message: BagMessage) -> int | None:
+    try:
+        return header_stamp_ns(message.data)
+    except ValueError:
+        return None
 
 
-def _load_classes(path: Path) -> tuple[ClassInfo, ...]:
+def _load_classes(path: Path) -> tuple[tuple[ClassInfo, ...], dict[int, int]]:
     if not path.is_file():
         raise FileNotFoundError(
             f'classes: {str(path)!r} does not exist; give a classes.yaml or a model.yaml with the '
             'ids, names and colours of the label topic'
         )
-    raw: Any = yaml.safe_load(path.read_text(encoding='utf-8'))
+    raw = load_plain_yaml(path, MAX_CLASSES_BYTES)
     if not isinstance(raw, dict) or 'classes' not in raw:
         raise ValueError(f'{path}: expected a mapping with "classes"')
-    return classes_from_list(raw['classes'], path)
+    classes = classes_from_list(raw['classes'], path)
+    return classes, ids_from_list(raw['classes'], classes, path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import struct
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,21 +10,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from seg_ros.bags import (
-    COMPRESSED_IMAGE_TYPE,
-    IMAGE_TYPE,
-    Bag,
-    BagMessage,
-    BagWriter,
-    header_stamp_ns,
-)
+from seg_ros.bag_writer import BagWriter
+from seg_ros.bags import IMAGE_TYPES, MISSING_MESSAGE, Bag, BagMessage, header_stamp_ns
 from seg_ros.datasets.sample import Dataset
-from seg_ros.evaluation.pairing import Pairing, pair_stamps
 from seg_ros.evaluation.skips import Skips
 from seg_ros.image import CameraImage
 from seg_ros.model_card import VOID_ID, ClassInfo
-
-_IMAGE_TYPES = (IMAGE_TYPE, COMPRESSED_IMAGE_TYPE)
+from seg_ros.pairing import Pairing, pair_stamps
 
 
 @dataclass(frozen=True)
@@ -116,7 +108,7 @@ class BagFrames:
     """The images of one or several bags, paired with labels by header stamp.
 
     Args:
-        paths: Folders of the bags.
+        paths: The bags, as ``Bag`` takes them.
         image_topic: Topic of the images; the only one of the first bag when None.
         label_topic: Topic of the truth, or None.
         slop_ms: How far the stamps of image and label may lie apart.
@@ -146,13 +138,13 @@ class BagFrames:
         self._image_topic = image_topic or ''
         for path in self._paths:
             with Bag(path) as bag:
-                self._image_topic = self._image_topic or only_image_topic(bag, label_topic)
-                found = bag.topic(self._image_topic, _IMAGE_TYPES)
+                self._image_topic = self._image_topic or bag.only_image_topic(label_topic)
+                found = bag.topic(self._image_topic, IMAGE_TYPES)
                 if not found.count:
                     raise ValueError(f'{path}: {found.name} holds no message')
                 self._count += found.count
                 if label_topic is not None:
-                    bag.topic(label_topic, _IMAGE_TYPES)
+                    bag.topic(label_topic, IMAGE_TYPES)
         self.has_truth = label_topic is not None
         self.description: dict[str, Any] = {
             'kind': 'bag',
@@ -178,6 +170,7 @@ class BagFrames:
     ) -> Iterator[Frame]:
         wanted = [*bag.topics] if self._copy_to else [self._image_topic]
         position, first_ns = -1, None
+        names: Counter[str] = Counter()
         for message in bag.read_messages(wanted):
             if self._copy_to:
                 self._copy_to.write(message)
@@ -187,16 +180,21 @@ class BagFrames:
             try:
                 stamp_ns = header_stamp_ns(message.data)
                 image = bag.decode_image(message)
-            except (ValueError, struct.error, IndexError) as error:
+            except ValueError as error:
                 where = f'{prefix}image {position} at {message.time_ns} ns'
                 skips.add('image that cannot be read', f'{where}: {error}')
                 continue
             name = f'{prefix}{stamp_ns}'
+            names[name] += 1
+            if names[name] > 1:  # as of a driver that stamps nothing
+                name = f'{name}_{names[name]}'
             first_ns = message.time_ns if first_ns is None else first_ns
             truth = labels.label_of(position, name) if labels else None
             yield Frame(name, image, truth, (message.time_ns - first_ns) / 1e9, message)
         if labels:
             labels.close()
+        for topic, lost in bag.missing.items():
+            skips.add(MISSING_MESSAGE, f'{prefix}{topic}: {lost}', lost)
 
     def _labels(self, path: Path, prefix: str, skips: Skips) -> _LabelStream:
         """Pair by stamps, which a first pass over the bag collects, and report what is left."""
@@ -205,6 +203,9 @@ class BagFrames:
         with Bag(path) as bag:
             for message in bag.read_messages(topics):
                 stamps[message.topic].append(_stamp_ns(message))
+            lost = bag.missing.get(topics[1], 0)
+            if lost and not self._copy_to:  # which reads all topics and notes it itself
+                skips.add(MISSING_MESSAGE, f'{prefix}{topics[1]}: {lost}', lost)
         images_ns, labels_ns = (stamps[topic] for topic in topics)
         pairing = pair_stamps(images_ns, labels_ns, self._slop_ns)
         broken = [position for position, stamp in enumerate(labels_ns) if stamp is None]
@@ -245,7 +246,7 @@ class _LabelStream:
                 self._waiting[position] = message
         try:
             return self._bag.decode_labels(self._waiting.pop(wanted))
-        except (ValueError, struct.error, IndexError) as error:
+        except ValueError as error:
             self._skips.add('label that cannot be read', f'{name}: {error}')
             return None
 
@@ -253,28 +254,9 @@ class _LabelStream:
         self._bag.close()
 
 
-def only_image_topic(bag: Bag, label_topic: str | None = None) -> str:
-    """Find the image topic where there is no choice.
-
-    Raises:
-        ValueError: If there is none or more than one; lists the topics.
-    """
-    names = [
-        topic.name
-        for topic in bag.topics.values()
-        if topic.type in _IMAGE_TYPES and topic.name != label_topic
-    ]
-    if len(names) != 1:
-        listed = ', '.join(f'{topic.name} ({topic.type})' for topic in bag.topics.values())
-        raise ValueError(
-            f'{bag.path}: choose the image topic; its topics: {listed or "none, it is empty"}'
-        )
-    return names[0]
-
-
 def _stamp_ns(message: BagMessage) -> int | None:
     """The header's stamp; None where the message is too short to have one."""
     try:
         return header_stamp_ns(message.data)
-    except (struct.error, IndexError):
+    except ValueError:
         return None

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rosbags.typesys import Stores, get_typestore
 
-from seg_ros.bags import IMAGE_TYPE, Bag, BagMessage, BagWriter, header_frame_id, header_stamp_ns
+from seg_ros.bag_storage import TYPES
+from seg_ros.bag_writer import BagWriter
+from seg_ros.bags import IMAGE_TYPE, Bag, BagMessage, header_frame_id, header_stamp_ns
 from seg_ros.evaluation.frames import Frame
 from seg_ros.model_card import ClassInfo
 from seg_ros.overlay import blend, colorize, palette
@@ -17,7 +18,6 @@ from seg_ros.segmenter import Segmentation
 DEFAULT_PREFIX = '/segmentation'
 _OVERLAY_ALPHA = 0.5
 _NAMES = ('label_mask', 'confidence', 'color_mask', 'overlay')
-_TYPES = get_typestore(Stores.ROS2_JAZZY)
 
 
 class PredictionTopics:
@@ -74,8 +74,12 @@ class PredictionTopics:
 
     def __enter__(self) -> PredictionTopics:
         self.writer.__enter__()
-        with Bag(self._source) as bag:
-            self.writer.declare_topics_of(bag)
+        try:
+            with Bag(self._source) as bag:
+                self.writer.declare_topics_of(bag)
+        except BaseException as error:
+            self.writer.__exit__(type(error), error, error.__traceback__)
+            raise
         return self
 
     def __exit__(self, *exception: Any) -> None:
@@ -91,7 +95,7 @@ def to_image_message(pixels: np.ndarray, encoding: str, stamp_ns: int, frame_id:
         stamp_ns: Of the header.
         frame_id: Of the header.
     """
-    types = _TYPES.types
+    types = TYPES.types
     seconds, nanoseconds = divmod(stamp_ns, 10**9)
     stamp = types['builtin_interfaces/msg/Time'](sec=seconds, nanosec=nanoseconds)
     message = types[IMAGE_TYPE](
@@ -103,4 +107,4 @@ def to_image_message(pixels: np.ndarray, encoding: str, stamp_ns: int, frame_id:
         step=pixels.shape[1] * (pixels.size // (pixels.shape[0] * pixels.shape[1])),
         data=np.ascontiguousarray(pixels).reshape(-1),
     )
-    return bytes(_TYPES.serialize_cdr(message, IMAGE_TYPE))
+    return bytes(TYPES.serialize_cdr(message, IMAGE_TYPE))

@@ -13,17 +13,18 @@ class Skips:
     def __init__(self) -> None:
         self._entries: dict[str, tuple[int, list[str]]] = {}
 
-    def add(self, reason: str, item: str) -> None:
-        """Count one item.
+    def add(self, reason: str, item: str, times: int = 1) -> None:
+        """Count an item.
 
         Args:
             reason: What is wrong, the same words for all items with this trouble.
             item: Which frame or message, and details.
+            times: How many it stands for.
         """
         count, items = self._entries.get(reason, (0, []))
         if len(items) < MAX_LISTED:
             items.append(item)
-        self._entries[reason] = (count + 1, items)
+        self._entries[reason] = (count + times, items)
 
     @property
     def count(self) -> int:

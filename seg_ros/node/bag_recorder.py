@@ -46,6 +46,9 @@ class BagRecorder:
             self.arrivals_s[name].clear()
 
     def _keep(self, name: str, kind: str, data: bytes) -> None:
-        stamp_ns = header_stamp_ns(data)
+        try:
+            stamp_ns = header_stamp_ns(data)
+        except ValueError:  # of a stranger who publishes there
+            return
         self.arrivals_s[name][stamp_ns] = time.monotonic()
         self.messages[name][stamp_ns] = BagMessage(name, kind, stamp_ns, data)

@@ -22,12 +22,12 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
+from seg_ros.bag_writer import BagWriter
 from seg_ros.bags import (
     COMPRESSED_IMAGE_TYPE,
     IMAGE_TYPE,
     Bag,
     BagMessage,
-    BagWriter,
     decode_label_data,
     header_frame_id,
     header_stamp_ns,
@@ -35,6 +35,7 @@ from seg_ros.bags import (
 from seg_ros.evaluation.recording import to_image_message
 from seg_ros.node.bag_player import BagPlayer
 from seg_ros.node.bag_recorder import BagRecorder
+from seg_ros.node.compat import stay_on_this_machine
 from seg_ros.node.config import COMPRESSED, RAW
 from seg_ros.node.runtime import use_large_image_profile
 from seg_ros.overlay import colorize, palette
@@ -111,7 +112,7 @@ def run_bag(
             f'{bag_path}: the {len(images)} images of {image_topic} have {len(sent)} different '
             'stamps; results are matched by stamp'
         )
-    os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    stay_on_this_machine()
     os.environ.setdefault('ROS_DOMAIN_ID', str(random.randint(1, 100)))  # noqa: S311
     use_large_image_profile()
     transport = COMPRESSED if kind == COMPRESSED_IMAGE_TYPE else RAW

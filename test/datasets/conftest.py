@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import yaml
 
-from seg_ros.bags import BagMessage, BagWriter
 from seg_ros.model_card import VOID_ID
 
 SIZE = (24, 32)
@@ -205,6 +204,9 @@ def write_sun_rgbd_numbered(folder):
 
 def write_bag(folder):
     from rosbags.typesys import Stores, get_typestore
+
+    from seg_ros.bag_writer import BagWriter
+    from seg_ros.bags import BagMessage
 
     store = get_typestore(Stores.ROS2_JAZZY)
     types = store.types

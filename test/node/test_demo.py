@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from seg_ros.bags import Bag, BagMessage, BagWriter
+from seg_ros.bag_writer import BagWriter
+from seg_ros.bags import Bag, BagMessage
 from seg_ros.model_card import load_model_card
 from seg_ros.overlay import palette
 from test.conftest import stripes, write_primary_model

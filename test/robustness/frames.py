@@ -11,12 +11,8 @@ import numpy as np
 from hypothesis import strategies as st
 from rosbags.typesys import Stores, get_typestore
 
-from seg_ros.bags import (
-    COMPRESSED_IMAGE_TYPE,
-    IMAGE_TYPE,
-    BagMessage,
-    BagWriter,
-)
+from seg_ros.bag_writer import BagWriter
+from seg_ros.bags import COMPRESSED_IMAGE_TYPE, IMAGE_TYPE, BagMessage
 from seg_ros.evaluation.frames import BagFrames
 from seg_ros.evaluation.skips import Skips
 from seg_ros.image import (
@@ -25,7 +21,7 @@ from seg_ros.image import (
     decode_image,
     decode_labels,
 )
-from seg_ros.image_container import encoded_size
+from seg_ros.image_container import read_header
 from test.conftest import stripes
 from test.robustness.aftermath import what_follows_is_wrong
 from test.robustness.strategies import compressed_images, images
@@ -51,7 +47,7 @@ def fuzz_decoder(net: Segmenter, cases: int) -> list[Tally]:
 
     def compressed(message: SimpleNamespace) -> str | None:
         image = decode_compressed_image(message, max_image_pixels=LIMIT)
-        width, height = encoded_size(message.data, '')
+        width, height, _ = read_header(message.data)
         return _segmented(net, image, height, width)
 
     def labels(message: SimpleNamespace) -> str | None:
@@ -60,7 +56,7 @@ def fuzz_decoder(net: Segmenter, cases: int) -> list[Tally]:
 
     def compressed_labels(message: SimpleNamespace) -> str | None:
         ids = decode_compressed_labels(message, max_image_pixels=LIMIT)
-        return _compared(ids.shape, encoded_size(message.data, '')[::-1])
+        return _compared(ids.shape, read_header(message.data)[1::-1])
 
     return [
         draw_cases(Tally('Image, decoder and segmenter'), images(), cases, raw),
@@ -157,7 +153,7 @@ def valid_image(kind: str) -> bytes:
 def _announced_size(message: BagMessage) -> tuple[int, int]:
     fields = TYPES.deserialize_cdr(message.data, message.type)
     if message.type == COMPRESSED_IMAGE_TYPE:
-        return encoded_size(bytes(fields.data), '')[::-1]
+        return read_header(bytes(fields.data))[1::-1]
     return fields.height, fields.width
 
 

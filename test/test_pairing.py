@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seg_ros.evaluation.pairing import pair_stamps
+from seg_ros.pairing import pair_stamps
 
 
 def test_equal_stamps_are_paired_in_any_order():
