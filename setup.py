@@ -1,5 +1,7 @@
 """Build of the ament_python package; works under colcon and under pip."""
 
+import os
+import sys
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -14,6 +16,17 @@ def tree(folder: str) -> list[tuple[str, list[str]]]:
         if path.is_file():
             found.setdefault(str(SHARE / path.parent), []).append(str(path))
     return list(found.items())
+
+
+def venv_note() -> list[tuple[str, list[str]]]:
+    """Note the venv that colcon builds in, for executables that are started outside it."""
+    venv = os.environ.get('VIRTUAL_ENV') or (sys.prefix if sys.prefix != sys.base_prefix else '')
+    if not venv or not {'install', 'develop'} & set(sys.argv):  # colcon's two ways, not a wheel
+        return []
+    note = Path('build/venv')
+    note.parent.mkdir(exist_ok=True)
+    note.write_text(venv + '\n', encoding='utf-8')
+    return [(str(SHARE), [str(note)])]
 
 
 JAZZY = [
@@ -84,6 +97,7 @@ setup(
         (str(SHARE), ['package.xml']),
         # Executables by data_files: pip would put console scripts where ros2 run does not look.
         ('lib/seg_ros', [str(path) for path in sorted(Path('scripts').iterdir())]),
+        *venv_note(),
         *tree('launch'),
         *tree('config'),
         *tree('models'),

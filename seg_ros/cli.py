@@ -22,6 +22,7 @@ ROS_ARGS = '--ros-args'
 COMMANDS: dict[str, str] = {
     'check-data': 'check a data set before training on it',
     'bag_player': 'play a rosbag2 where ros2 bag play is not at hand',
+    'bag_topics': 'say what a node subscribes to where a rosbag2 is played',
     'demo': 'play a bag through the node, record and score what it publishes',
     'evaluate': 'score models on bags or datasets, with a report',
     'evaluation_node': 'score a running node against a topic of true labels',

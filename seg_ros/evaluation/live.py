@@ -68,6 +68,7 @@ class LiveEvaluation:
         self.scoring = scoring
         self.examples = Examples()
         self.expected = frozenset(expected)
+        self.truths = 0  # that came; those of a looped bag count each time
         self._drop_after_s = drop_after_s
         self._latency_from = latency_from
         self._max_pending = max_pending
@@ -100,6 +101,7 @@ class LiveEvaluation:
             return
         if self._first_stamp_ns is None:
             self._first_stamp_ns = stamp_ns
+        self.truths += part == 'truth'
         if stamp_ns in self._given_up and part in ('label_mask', 'confidence'):
             if part == 'label_mask':
                 with self.lock:

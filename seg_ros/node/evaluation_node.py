@@ -227,7 +227,7 @@ class EvaluationNode(Node):
         """Score what is left and write the report.
 
         Returns:
-            0; 1 below ``min_miou``; 2 when nothing came, or nothing could be scored for it.
+            0; 1 below ``min_miou`` or ``min_scored``; 2 when nothing came or could be scored.
         """
         if self._live is None:
             self.get_logger().error(f'no classes came on {_CLASS_NAMES}: nothing was scored')
@@ -259,13 +259,25 @@ class EvaluationNode(Node):
         )
         for line in scoring.skips.lines():
             log.warning(f'skipped: {line}')
-        if not scoring.frames or (config.min_miou > 0 and miou is None):
-            log.error('no frame came back' if not scoring.frames else 'no frame could be scored')
+        return self._verdict(scoring, miou)
+
+    def _verdict(self, scoring: Scoring, miou: float | None) -> int:
+        """Exit status of a finished evaluation; says why where it is not 0."""
+        config, log = self.config, self.get_logger()
+        assert self._live is not None
+        asked = max(self._live.truths, config.expected_labels)
+        figure = f'{scoring.scored} of {asked} true labels were scored'
+        if not scoring.scored or miou is None:
+            log.error('no frame came back' if not scoring.frames else figure)
             return _BAD_INPUT
-        if config.min_miou > 0 and miou < config.min_miou:
+        status = 0
+        if scoring.scored < config.min_scored * asked:
+            log.error(f'{figure}, a smaller share than min_scored {config.min_scored:g}')
+            status = _BELOW
+        if miou < config.min_miou:
             log.error(f'mIoU {miou:.4f} is below min_miou {config.min_miou:g}')
-            return _BELOW
-        return 0
+            status = _BELOW
+        return status
 
     def _find_card(self) -> ModelCard | None:
         """The card of the model under test, where it is the one that lies here."""
