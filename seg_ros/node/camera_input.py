@@ -46,6 +46,7 @@ class CameraInput:
         config: The node's settings.
         on_image: Called in the executor with the message.
         on_camera_info: The same with the messages of the calibration.
+        on_loss: Called with the number of frames that were lost on their way.
     """
 
     def __init__(
@@ -55,9 +56,11 @@ class CameraInput:
         config: NodeConfig,
         on_image: Callable[[Any], None],
         on_camera_info: Callable[[CameraInfo], None],
+        on_loss: Callable[[int], None],
     ) -> None:
         self._node = node
         self._on_image = on_image
+        self._on_loss = on_loss
         self._kind = CompressedImage if config.image_transport == COMPRESSED else Image
         self._names = camera_topics(node, image_topic, config)
         self._topic = node.resolve_topic_name(self._names.image)
@@ -137,6 +140,7 @@ class CameraInput:
         events = subscription_events(
             matched=lambda _: self._graph_changed.trigger(),
             incompatible_qos=self._on_incompatible_qos,
+            message_lost=self._on_message_lost,
         )
         return self._node.create_subscription(
             self._kind,
@@ -162,6 +166,11 @@ class CameraInput:
             if frame in others and any(frame[:2]):
                 return
         self._on_image(message)
+
+    def _on_message_lost(self, event: Any) -> None:
+        # Of two readers the hasty one loses what the other one gets.
+        if len(self._readers) == 1:
+            self._on_loss(event.total_count_change)
 
     def _on_incompatible_qos(self, event: Any) -> None:
         self._graph_changed.trigger()

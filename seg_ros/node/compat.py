@@ -48,15 +48,19 @@ def stay_on_this_machine() -> None:
 
 
 def subscription_events(
-    *, matched: Callable[[Any], None], incompatible_qos: Callable[[Any], None]
+    *,
+    matched: Callable[[Any], None],
+    incompatible_qos: Callable[[Any], None],
+    message_lost: Callable[[Any], None],
 ) -> SubscriptionEventCallbacks:
     """Callbacks for the events of a subscription. Goes with Humble.
 
     Args:
         matched: Called when a publisher comes or goes; Humble has no such event.
         incompatible_qos: Called when a publisher's QoS does not serve.
+        message_lost: Called when messages were lost on their way.
     """
-    callbacks = {'incompatible_qos': incompatible_qos}
+    callbacks = {'incompatible_qos': incompatible_qos, 'message_lost': message_lost}
     if 'matched' in inspect.signature(SubscriptionEventCallbacks).parameters:
         callbacks['matched'] = matched
     return SubscriptionEventCallbacks(**callbacks)

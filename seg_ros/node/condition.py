@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 ARRIVES_WITHIN_S = 5.0  # of a publisher; drivers announce themselves before they are ready
+LOSS_WINDOW_S = 10.0
+MANY_LOST, MANY_SHARE = 5, 0.1  # when a publisher was found late, one or two are lost
 COMPLAINT_S = 10.0  # for which a refused model is told of a node that is well
 
 
@@ -24,6 +26,7 @@ class State(enum.Enum):
     INACTIVE = 'inactive'
     WAITING = 'waiting for a publisher'
     SILENT = 'matched but nothing arrives'
+    LOSSY = 'much is lost on the way'
     RUNNING = 'running'
     SLOW = 'slow'
     STALLED = 'stalled'
@@ -91,6 +94,9 @@ class CameraCondition:
         self._publishers = 0
         self._since_s = now_s  # of having a publisher, or none
         self._last_s: float | None = None
+        self._window_s = now_s  # start of the time whose frames are counted
+        self._arrived, self._lost = 0, 0
+        self._loss = ''  # of the window before
 
     def see_publishers(self, count: int, now_s: float) -> None:
         """Take the number of its publishers; to be called about once a second."""
@@ -102,13 +108,21 @@ class CameraCondition:
 
     def see_frame(self, now_s: float) -> None:
         """Note that a frame came, wanted or not."""
+        self._count(now_s, arrived=1)
         self._last_s = now_s
+
+    def see_loss(self, count: int, now_s: float) -> None:
+        """Note that frames were lost on their way."""
+        self._count(now_s, lost=count)
 
     def judge(self, topic: str, now_s: float, limits: Limits) -> Verdict:
         """Tell how it is; RUNNING when frames come."""
         if self._last_s is not None:
             quiet_s = now_s - self._last_s
+            self._count(now_s)
             if quiet_s <= limits.error_stalled_s:
+                if self._loss:
+                    return Verdict(State.LOSSY, Level.WARN, f'{topic}: {self._loss}', topic)
                 return Verdict(State.RUNNING, Level.OK, 'segmenting', topic)
             text = f'no frame of {topic} came for {quiet_s:.0f} s'
             return Verdict(State.STALLED, Level.ERROR, text, topic)
@@ -120,6 +134,17 @@ class CameraCondition:
             text = f'{topic} has a publisher and nothing arrived for {waited_s:.0f} s'
             return Verdict(State.SILENT, Level.WARN, text, topic)
         return Verdict(State.RUNNING, Level.OK, 'ready', topic)
+
+    def _count(self, now_s: float, arrived: int = 0, lost: int = 0) -> None:
+        """Count frames; once the window is over, keep what is to be said of it."""
+        if now_s - self._window_s > LOSS_WINDOW_S:
+            together = self._arrived + self._lost
+            is_much = self._lost >= max(MANY_LOST, MANY_SHARE * together)
+            share = f'{self._lost} of {together} frames were lost in {LOSS_WINDOW_S:.0f} s'
+            self._loss = share if is_much else ''
+            self._window_s, self._arrived, self._lost = now_s, 0, 0
+        self._arrived += arrived
+        self._lost += lost
 
 
 class Condition:

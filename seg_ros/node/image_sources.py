@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from seg_ros.node.compat import profile_variable
 from seg_ros.share import share_file
 
 if TYPE_CHECKING:
@@ -100,10 +101,26 @@ def explain_silence(topic: str, sources: Sequence[Source], asked: str) -> str:
         )
     return (
         f'{text}. Either it sends nothing (`ros2 topic hz {topic}`), or its images are larger '
-        "than its middleware's shared memory: start the sender with "
-        'FASTRTPS_DEFAULT_PROFILES_FILE (from Kilted on FASTDDS_DEFAULT_PROFILES_FILE) set to '
-        f'{share_file("config/fastdds.xml")}'
+        f"than its middleware's shared memory: {_cure()}"
     )
+
+
+def explain_loss(loss: str, sources: Sequence[Source]) -> str:
+    """Say why frames may be lost on their way, and what helps.
+
+    Args:
+        loss: How many, of which topic.
+        sources: Publishers of the topic, of the right type.
+    """
+    return (
+        f'{loss} on their way from {_named(sources)}. Images that are larger than the '
+        f"sender's shared memory go through sockets in pieces: {_cure()}, or let it publish "
+        'reliably'
+    )
+
+
+def _cure() -> str:
+    return f'start the sender with {profile_variable()} set to {share_file("config/fastdds.xml")}'
 
 
 def _named(sources: Sequence[Source]) -> str:

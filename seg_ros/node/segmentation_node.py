@@ -135,7 +135,8 @@ class SegmentationNode(ToldLifecycleNode):
             )
             self._rate_limits[topic] = RateLimit()
             self._infos[topic] = infos
-            self._inputs[topic] = CameraInput(self, topic, self.config, receive, infos.take)
+            lose = functools.partial(self._status.lose, topic)
+            self._inputs[topic] = CameraInput(self, topic, self.config, receive, infos.take, lose)
         self._status.activate()
         return f'listens to {", ".join(self.config.image_topics)}'
 

@@ -13,6 +13,7 @@ from seg_ros.node.condition import Condition, Level, Limits, State, Verdict
 from seg_ros.node.freshness import stamp_age_s
 from seg_ros.node.image_sources import (
     explain_absence,
+    explain_loss,
     explain_silence,
     find_images,
     find_sources,
@@ -38,7 +39,7 @@ _LEVELS = {
     Level.ERROR: DiagnosticStatus.ERROR,
 }
 # What is logged when it begins; the rest is logged where it happens, or comes and goes.
-_TROUBLES = (State.WAITING, State.SILENT, State.STALLED)
+_TROUBLES = (State.WAITING, State.SILENT, State.LOSSY, State.STALLED)
 
 
 def model_in_use(segmenter: Segmenter) -> dict[str, str]:
@@ -111,6 +112,10 @@ class Status:
     def arrive(self, topic: str) -> None:
         """Note that a frame of a camera came, wanted or not."""
         self._condition.cameras[topic].see_frame(time.monotonic())
+
+    def lose(self, topic: str, count: int) -> None:
+        """Note that frames of a camera were lost on their way."""
+        self._condition.cameras[topic].see_loss(count, time.monotonic())
 
     def begin(self) -> None:
         """Note that the worker took a frame."""
@@ -206,7 +211,7 @@ class Status:
 
     def _explained(self, verdict: Verdict) -> Verdict:
         """Put the reason and the cure to a camera that gives nothing."""
-        if verdict.state not in (State.WAITING, State.SILENT):
+        if verdict.state not in (State.WAITING, State.SILENT, State.LOSSY):
             return verdict
         camera = self._inputs[verdict.camera]
         topic, kind = camera.topic, camera.type_name
@@ -215,7 +220,12 @@ class Status:
             text = explain_absence(topic, kind, sources, find_images(self._node))
         else:
             fitting = [source for source in sources if source.type == kind]
-            text = explain_silence(topic, fitting, camera.reliability)
+            is_lossy = verdict.state is State.LOSSY
+            text = (
+                explain_loss(verdict.message, fitting)
+                if is_lossy
+                else explain_silence(topic, fitting, camera.reliability)
+            )
         return dataclasses.replace(verdict, message=text)
 
     def _log(self, verdict: Verdict) -> None:

@@ -27,9 +27,11 @@ pytestmark = pytest.mark.ros
 
 
 class HumbleEventCallbacks(SubscriptionEventCallbacks):
-    def __init__(self, *, incompatible_qos=None, use_default_callbacks=True):
+    def __init__(self, *, incompatible_qos=None, message_lost=None, use_default_callbacks=True):
         super().__init__(
-            incompatible_qos=incompatible_qos, use_default_callbacks=use_default_callbacks
+            incompatible_qos=incompatible_qos,
+            message_lost=message_lost,
+            use_default_callbacks=use_default_callbacks,
         )
 
 
@@ -90,9 +92,8 @@ def test_parameters_are_taken_once_they_passed_every_check(request, build_node, 
 
 def test_without_an_event_the_timer_finds_a_best_effort_publisher(humble, robot):
     config = NodeConfig(image_topics=('/compat/image',))
-    camera = CameraInput(
-        robot.node, '/compat/image', config, lambda _: None, on_camera_info=lambda _: None
-    )
+    callbacks = [lambda _: None] * 3
+    camera = CameraInput(robot.node, '/compat/image', config, *callbacks)
     qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
     robot.node.create_publisher(Image, '/compat/image', qos)
 

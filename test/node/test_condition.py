@@ -7,6 +7,7 @@ import pytest
 from seg_ros.node.condition import (
     ARRIVES_WITHIN_S,
     COMPLAINT_S,
+    LOSS_WINDOW_S,
     Condition,
     Level,
     Limits,
@@ -118,6 +119,29 @@ def test_a_camera_that_stops_is_stalled_and_one_that_leaves_is_waited_for(active
     active.cameras['front'].see_publishers(1, 30)
     frames(active, 30)
     assert state_at(active, 30) is State.RUNNING
+
+
+@pytest.mark.parametrize(
+    ('arrive', 'lost', 'is_told'), [(3, 7, True), (80, 8, False), (20, 2, False)]
+)
+def test_a_camera_of_which_much_is_lost_is_told_as_long_as_that_lasts(
+    active, arrive, lost, is_told
+):
+    front, start_s = active.cameras['front'], LOSS_WINDOW_S + 1
+    front.see_frame(start_s)  # a window begins
+    for index in range(arrive - 1):
+        front.see_frame(start_s + index * 9 / arrive)
+    front.see_loss(lost, start_s + 9)
+    now_s = start_s + LOSS_WINDOW_S + 0.5
+    frames(active, now_s)
+    verdict = active.judge(now_s, LIMITS, 0)
+    assert (verdict.state is State.LOSSY) == is_told
+    if is_told:
+        assert verdict.level == Level.WARN
+        assert verdict.message == f'front: {lost} of {arrive + lost} frames were lost in 10 s'
+    now_s += LOSS_WINDOW_S + 0.5
+    frames(active, now_s)
+    assert state_at(active, now_s) is State.RUNNING
 
 
 def test_figures_are_those_of_frames_that_come_and_go_with_them(active):

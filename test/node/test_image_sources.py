@@ -9,6 +9,7 @@ from seg_ros.node.image_sources import (
     RELIABLE,
     Source,
     explain_absence,
+    explain_loss,
     explain_silence,
 )
 
@@ -18,10 +19,16 @@ CAMERA = Source('/cam', IMAGE, BEST_EFFORT)
 def test_silence_of_a_best_effort_sender_names_it_and_the_profile_for_it():
     text = explain_silence('/image', [CAMERA], BEST_EFFORT)
     assert text.startswith('nothing arrives on /image from /cam (sensor_msgs/msg/Image, best_')
-    assert 'FASTRTPS_DEFAULT_PROFILES_FILE' in text
+    assert '_DEFAULT_PROFILES_FILE' in text
     profile = Path(text.rsplit(' ', 1)[1])
     assert profile.parts[-2:] == ('config', 'fastdds.xml')
     assert profile.is_file()
+
+
+def test_losses_are_told_with_the_same_cure():
+    text = explain_loss('/image: 70 of 80 frames were lost', [CAMERA])
+    assert text.startswith('/image: 70 of 80 frames were lost on their way from /cam (sensor_')
+    assert 'config/fastdds.xml, or let it publish reliably' in text
 
 
 def test_silence_for_want_of_reliability_names_the_parameter():
