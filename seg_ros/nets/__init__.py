@@ -29,6 +29,7 @@ NETS: dict[str, str] = {
     'segnet': 'seg_ros.nets.segnet:SegNet',
     'segnet_basic': 'seg_ros.nets.segnet_basic:SegNetBasic',
     'slim_multibranch': 'seg_ros.nets.slim_multibranch:SlimMultibranch',
+    'swiftnet': 'seg_ros.nets.swiftnet:SwiftNet',
 }
 
 MIN_CLASSES, MAX_CLASSES = 2, 255  # ids are uint8 and 255 is void
@@ -67,7 +68,7 @@ def build_net(
         name: Key of ``NETS``.
         num_classes: Number of logit channels, 2 to 255.
         encoder_weights: ``imagenet`` (fetched by torchvision), the path of a ``.safetensors`` file
-            with torchvision's key names, or ``none``.
+            with the encoder's key names, or ``none``.
         allow_missing: Accept a file that lacks some of the encoder's tensors; they are listed in
             the log and keep their random start.
         options: Options of the net (``net_options`` lists them).

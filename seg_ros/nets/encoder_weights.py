@@ -1,7 +1,8 @@
 """Start an encoder from weights that were trained on ImageNet.
 
-A file must be ``.safetensors`` with torchvision's key names. Nothing is unpickled here:
-``imagenet`` goes through torchvision's own download, restricted to plain tensors.
+A file must be ``.safetensors`` with the encoder's key names: torchvision's where it has the net.
+Nothing is unpickled here: ``imagenet`` goes through torchvision's own download, restricted to
+plain tensors.
 """
 
 from __future__ import annotations
@@ -42,6 +43,11 @@ def load_encoder_weights(net: nn.Module, source: str, *, allow_missing: bool = F
     if not isinstance(encoder, nn.Module) or weights_name is None:
         raise ValueError(
             f'{type(net).__name__} has no encoder with ImageNet weights; use encoder_weights none'
+        )
+    if source == 'imagenet' and not weights_name:
+        raise ValueError(
+            f'torchvision has no weights of {type(encoder).__name__}; give the path of a '
+            '.safetensors file (docs/training.md says how to make one)'
         )
     tensors = _fetch(weights_name) if source == 'imagenet' else _read(Path(source))
     wanted = encoder.state_dict()

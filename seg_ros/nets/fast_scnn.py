@@ -108,7 +108,7 @@ class _PyramidPooling(nn.Module):
         size = (int(features.shape[-2]), int(features.shape[-1]))
         parts = [features]
         for grid, reduce in zip(self.grids, self.reductions, strict=True):
-            cells = reduce(_cell_means(features, grid))
+            cells = reduce(cell_means(features, (grid, grid)))
             parts.append(F.interpolate(cells, size, mode='bilinear', align_corners=False))
         merged: Tensor = self.merge(torch.cat(parts, dim=1))
         return merged
@@ -130,14 +130,14 @@ class _Fusion(nn.Module):
         return F.relu(self.low(low) + self.high(high))
 
 
-def _cell_means(features: Tensor, grid: int) -> Tensor:
-    """Adaptive average pooling to (grid, grid) as two matrix products.
+def cell_means(features: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Adaptive average pooling to (rows, columns) of a grid as two matrix products.
 
     The same windows as ``adaptive_avg_pool2d``, from floor(i n / g) to ceil((i + 1) n / g), in a
     form that ONNX has for any size.
     """
-    rows = _averages(int(features.shape[-2]), grid).to(features)
-    columns = _averages(int(features.shape[-1]), grid).to(features)
+    rows = _averages(int(features.shape[-2]), grid[0]).to(features)
+    columns = _averages(int(features.shape[-1]), grid[1]).to(features)
     return rows @ features @ columns.T
 
 

@@ -1,4 +1,4 @@
-"""LinkNet: ResNet-18 encoder whose levels are added to the decoder, logits at full size.
+"""LinkNet: an encoder (ResNet-18) whose levels are added to the decoder, logits at full size.
 
 Source: Chaurasia, Culurciello, "LinkNet: Exploiting Encoder Representations for Efficient Semantic
 Segmentation", VCIP 2017 (arXiv:1707.03718), figures 1 and 2. 11,534,667 parameters with 11
@@ -7,9 +7,11 @@ classes.
 
 from __future__ import annotations
 
+from typing import cast
+
 from torch import Tensor, nn
 
-from seg_ros.nets.resnet18 import CHANNELS, ResNet18Trunk
+from seg_ros.nets.encoders import build_encoder
 
 
 class LinkNet(nn.Module):
@@ -20,21 +22,25 @@ class LinkNet(nn.Module):
 
     Args:
         num_classes: Number of logit channels.
+        encoder: Key of ``seg_ros.nets.encoders.ENCODERS``; the source's by default. Where its
+            shallowest map is at half the size, the last decoder doubles and the head does not.
     """
 
     stride = 32
     logits_stride = 1
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int, encoder: str = 'resnet18') -> None:
         super().__init__()
-        self.encoder = ResNet18Trunk()
-        level1, level2, level3, level4 = CHANNELS
+        self.encoder = build_encoder(encoder)
+        channels = cast('tuple[int, ...]', self.encoder.channels)
+        shallow, level1, level2, level3, level4 = channels
+        first, second, *_ = cast('tuple[int, ...]', self.encoder.strides)
         self.decoder4 = _decoder(level4, level3, stride=2)
         self.decoder3 = _decoder(level3, level2, stride=2)
         self.decoder2 = _decoder(level2, level1, stride=2)
-        self.decoder1 = _decoder(level1, level1, stride=1)
+        self.decoder1 = _decoder(level1, shallow, stride=second // first)
         self.head = nn.Sequential(
-            *_up(level1, 32, stride=2, bias=True),
+            *_up(shallow, 32, stride=first // 2, bias=True),
             nn.Conv2d(32, 32, 3, padding=1),
             nn.BatchNorm2d(32),
             nn.ReLU(),
@@ -43,11 +49,11 @@ class LinkNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, 3, H, W), H and W multiples of 32 -> logits (N, num_classes, H, W)."""
-        stem, level1, level2, level3, level4 = self.encoder(image)
+        shallow, level1, level2, level3, level4 = self.encoder(image)
         decoded = self.decoder4(level4) + level3  # 256 @1/16
         decoded = self.decoder3(decoded) + level2  # 128 @1/8
         decoded = self.decoder2(decoded) + level1  # 64 @1/4
-        decoded = self.decoder1(decoded) + stem  # 64 @1/4
+        decoded = self.decoder1(decoded) + shallow  # 64 @1/4
         logits: Tensor = self.head(decoded)  # 32 @1/2, num_classes @1
         return logits
 

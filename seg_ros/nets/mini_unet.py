@@ -7,10 +7,12 @@ re-implementations. 12,425,028 parameters with 4 classes.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
-from seg_ros.nets.resnet18 import CHANNELS, ResNet18Trunk
+from seg_ros.nets.encoders import build_encoder
 
 WIDTH = 128  # channels of every decoder map and lateral
 
@@ -20,15 +22,16 @@ class MiniUNet(nn.Module):
 
     Args:
         num_classes: Number of logit channels.
+        encoder: Key of ``seg_ros.nets.encoders.ENCODERS``; the source's by default.
     """
 
     stride = 32
     logits_stride = 4
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int, encoder: str = 'resnet18') -> None:
         super().__init__()
-        self.encoder = ResNet18Trunk()
-        level1, level2, level3, level4 = CHANNELS
+        self.encoder = build_encoder(encoder)
+        _, level1, level2, level3, level4 = cast('tuple[int, ...]', self.encoder.channels)
         self.lateral3 = nn.Conv2d(level3, WIDTH, 1)
         self.lateral2 = nn.Conv2d(level2, WIDTH, 1)
         self.lateral1 = nn.Conv2d(level1, WIDTH, 1)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seg_ros.nets.resnet18 import CHANNELS, ResNet18Trunk
+from seg_ros.nets.resnet18 import ResNet18Trunk
 
 
 class NimbRoNet2(nn.Module):
@@ -45,7 +45,7 @@ class NimbRoNet2(nn.Module):
                 'all must be at least 1'
             )
         self.encoder = ResNet18Trunk()
-        level1, level2, level3, level4 = CHANNELS
+        _, level1, level2, level3, level4 = self.encoder.channels
         self.lateral3 = nn.Conv2d(level3, 256, 1)
         self.lateral2 = nn.Conv2d(level2, 256, 1)
         self.lateral1 = nn.Conv2d(level1, 128, 1)

@@ -1,4 +1,4 @@
-"""ResNet-18 as an encoder: the trunk that mini-UNet, NimbRoNet2 and LinkNet share.
+"""ResNet-18 as an encoder: the trunk that mini-UNet, NimbRoNet2 and LinkNet begin with.
 
 Source: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", CVPR 2016, table 1;
 torchvision's module, without its pooling and classifier. 11,176,512 parameters.
@@ -9,14 +9,13 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
-CHANNELS = (64, 128, 256, 512)  # of layer1 to layer4
-
 
 class ResNet18Trunk(nn.Module):
     """Features of an image at four strides; the key names are torchvision's."""
 
     torchvision_weights = 'ResNet18_Weights.IMAGENET1K_V1'
-    stride = 32
+    channels = (64, 64, 128, 256, 512)
+    strides = (4, 4, 8, 16, 32)
 
     def __init__(self) -> None:
         super().__init__()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from seg_ros.model_name import check_model_name
+from seg_ros.nets import net_options
+from seg_ros.nets.encoders import Channels, normalization
 from seg_ros.schema import param, validate
 from seg_ros.training.criterion import METRICS, check_metric
 
@@ -235,8 +237,10 @@ class TrainConfig:
     split: SplitConfig = param(SplitConfig(), 'Training and validation images')
     height_px: int = param(360, 'Rows of the input of the deployed net', bounds=(16, 8192))
     width_px: int = param(480, 'Columns of the input of the deployed net', bounds=(16, 8192))
-    mean: tuple[float, float, float] = param((0.485, 0.456, 0.406), 'Of RGB pixels in 0..1')
-    std: tuple[float, float, float] = param((0.229, 0.224, 0.225), 'Of RGB pixels in 0..1')
+    mean: tuple[float, ...] = param(
+        (), "Of RGB pixels in 0..1; empty: what the net's encoder was trained with"
+    )
+    std: tuple[float, ...] = param((), 'The same')
     stages: tuple[StageConfig, ...] = param((StageConfig(),), 'In their order')
     optimizer: OptimizerConfig = param(OptimizerConfig(), 'Optimiser')
     schedule: ScheduleConfig = param(ScheduleConfig(), 'Learning rate within a stage')
@@ -280,6 +284,12 @@ class TrainConfig:
     target_score: float = param(
         0.0, 'Value of the metric that ends the run; 0: never', bounds=(0.0, 1.0)
     )
+    time_budget_min: float = param(
+        0.0,
+        'Minutes of the whole run, report and export included: the rate follows the clock and '
+        'epochs only say how the time is divided among the stages; 0: none',
+        bounds=(0.0, 1e5),
+    )
     max_steps: int = param(0, 'Ends the run after so many steps; 0: never', bounds=(0, 10**9))
     report_images: int = param(6, 'Best and worst validation images shown', bounds=(0, 100))
     weights_dtype: str = param(
@@ -295,8 +305,17 @@ class TrainConfig:
         check_metric(self.metric)
         if not self.stages:
             raise ValueError('stages: give at least one')
-        if min(self.std) <= 0:
+        for name in ('mean', 'std'):
+            if len(getattr(self, name)) not in (0, 3):
+                raise ValueError(f'{name} {getattr(self, name)}: give three values or none')
+        if min(self.std, default=1) <= 0:
             raise ValueError(f'std {self.std}: every value must be above 0')
+
+    @property
+    def normalization(self) -> tuple[Channels, Channels]:
+        """Mean and std of RGB pixels in 0..1: those given, or those of the net's encoder."""
+        mean, std = normalization({**net_options(self.net), **self.net_options})
+        return cast('Channels', self.mean or mean), cast('Channels', self.std or std)
 
     @property
     def holds_out(self) -> bool:

@@ -65,11 +65,11 @@ class TerminalDisplay:
 
     Args:
         folder: Of TensorBoard's event files; None for none.
-        total_steps: Steps of the whole run, for the time that is left.
+        total_steps: Steps of the whole run, for the time that is left; None if they are unknown.
         done_steps: Steps of it that are done.
     """
 
-    def __init__(self, folder: Path | None, total_steps: int, done_steps: int) -> None:
+    def __init__(self, folder: Path | None, total_steps: int | None, done_steps: int) -> None:
         self._writer: Any = None
         self.wants_pictures = folder is not None
         if folder is not None:

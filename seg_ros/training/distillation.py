@@ -112,7 +112,7 @@ def build_teacher(
     net = load_net(card).net.to(device).requires_grad_(requires_grad=False)
     if config.channels_last:
         net = net.to(memory_format=torch.channels_last)
-    mean, std = (torch.tensor(of, device=device) for of in (config.mean, config.std))
+    mean, std = (torch.tensor(of, device=device) for of in config.normalization)
     its_mean, its_std = (
         torch.tensor(of, device=device) for of in (card.input.mean, card.input.std)
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,7 @@ def _train_stage(run: Run, number: int, interrupt: Interrupt, resume: Checkpoint
     batches = batches_of(run, number)
     steps = plan.epochs * batches.steps_per_epoch
     criterion = build_loss(config.loss, run.survey)
-    stage = Stage(config, number, run.model, criterion, steps, run.teacher)
+    stage = Stage(config, number, run.model, criterion, steps, run.teacher, _pace(run, number))
     validator = Validator(
         run.stores['val'],
         stage.spec,
@@ -100,17 +100,55 @@ def _train_stage(run: Run, number: int, interrupt: Interrupt, resume: Checkpoint
         run.device,
         weights=criterion.weights,
     )
+    _begin_budget(run, validator)
     if resume is not None:
         state, weights = resume.load_tensors('state'), resume.load_tensors('weights')
         from_tensors(run.model, stage, progress, state, weights)
     source = batches.read(progress.epoch, progress.epoch_step)
-    while not progress.finished and progress.stage_epoch < plan.epochs and not _waited(run):
-        title = f'stage {number + 1}/{len(config.stages)} epoch {progress.stage_epoch + 1}'
-        run.display.begin_epoch(f'{title}/{plan.epochs}')
+    # Within a time budget a stage makes a step even if it begins too late, to have an end.
+    late = run.budget is None and _over(run, stage)
+    while not late and not progress.finished and not _waited(run):
+        run.display.begin_epoch(_title(run, stage))
         entry = _train_epoch(run, stage, batches, source, interrupt)
         if entry is None or _end_epoch(run, stage, validator, entry, interrupt):
             return True
+        late = _over(run, stage)
     return False
+
+
+def _pace(run: Run, number: int) -> Callable[[int], float] | None:
+    """How far a stage has come by the clock, the same in all processes; None without a budget."""
+    budget = run.budget
+    if budget is None:
+        return None
+    return lambda _: _mean_over_processes(budget.progress(number), run.device)
+
+
+def _begin_budget(run: Run, validator: Validator) -> None:
+    """Find out how long a validation takes, on one image, before the clock sets the rate."""
+    if run.budget is None:
+        return
+    for _ in range(2):  # the first run of a net takes longer
+        asked = time.monotonic()
+        validator.predict(run.model.deployed, 0, autocast(run.config, run.device))
+        seconds = time.monotonic() - asked
+    run.budget.note_validation(seconds * len(run.stores['val']) / world_size())
+    run.budget.begin()
+
+
+def _over(run: Run, stage: Stage) -> bool:
+    """Whether the stage has had its epochs, or its time where there is a budget."""
+    if run.budget is None:
+        return run.progress.stage_epoch >= stage.stage.epochs
+    return _mean_over_processes(run.budget.progress(stage.number), run.device) >= 1
+
+
+def _title(run: Run, stage: Stage) -> str:
+    stages, epoch = len(run.config.stages), run.progress.stage_epoch + 1
+    title = f'stage {stage.number + 1}/{stages} epoch {epoch}'
+    if run.budget is None:
+        return f'{title}/{stage.stage.epochs}'
+    return f'{title}, {run.budget.left_s / 60:.0f} min left'
 
 
 def _train_epoch(
@@ -142,6 +180,7 @@ def _train_epoch(
             _refuse_divergence(shown, run)
         run.display.step(shown, stage.learning_rate(at), batches.batch_size)
         over = bool(run.config.max_steps) and progress.step >= run.config.max_steps
+        over = over or (run.budget is not None and _over(run, stage))
         stop = any_process(interrupt.requested, run.device)
         late = time.monotonic() - run.saved_at > 60 * run.config.checkpoint_minutes
         if stop or any_process(late, run.device):
@@ -174,11 +213,15 @@ def _end_epoch(
     progress.epoch, progress.stage_epoch = progress.epoch + 1, progress.stage_epoch + 1
     progress.epoch_step, progress.loss_sum = 0, 0.0
     over = bool(config.max_steps) and progress.step >= config.max_steps
-    ends = over or progress.stage_epoch == stage.stage.epochs
+    ends = over or _over(run, stage)
     place = None
     if ends or progress.stage_epoch % config.validate_every == 0:
+        asked = time.monotonic()
         validation = validator.run(run.model.deployed, autocast(config, run.device))
+        if run.budget is not None:
+            run.budget.note_validation(time.monotonic() - asked)
         place = _judge(run, stage, validation, entry)
+        ends = ends or _over(run, stage)
         if place == 0 and run.display.wants_pictures:
             _show(run, validator, validation)
     progress.history.append(entry)
@@ -198,7 +241,9 @@ def _kept(run: Run) -> bool:
     return bool(every) and progress.epoch % every == 0 and progress.epoch_step == 0
 
 
-def _total_steps(run: Run) -> int:
+def _total_steps(run: Run) -> int | None:
+    if run.budget is not None:
+        return None
     total = sum(
         plan.epochs * batches_of(run, number).steps_per_epoch
         for number, plan in enumerate(run.config.stages)
@@ -258,6 +303,9 @@ def _reached(run: Run) -> bool:
 def _save(run: Run, stage: Stage, place: int | None) -> None:
     """Write a checkpoint; the first process does, all fail together."""
     remember(run.progress, stage)
+    if run.budget is not None:
+        run.progress.spent_seconds = run.budget.spent_s
+        run.progress.began_seconds = run.budget.began_s
     weights, failure = deployed_weights(run.model), ''
     if not all(bool(torch.isfinite(value).all()) for value in weights.values()):
         _refuse_divergence(math.nan, run)  # a loss of before the last step does not show it

@@ -115,7 +115,7 @@ def input_spec(config: TrainConfig, stage: StageConfig, logits_stride: int) -> I
         max(16, round(size * stage.scale / logits_stride) * logits_stride)
         for size in (config.height_px, config.width_px)
     )
-    return InputSpec(rows, columns, logits_stride, config.mean, config.std)
+    return InputSpec(rows, columns, logits_stride, *config.normalization)
 
 
 def autocast(config: TrainConfig, device: torch.device) -> torch.autocast:
@@ -134,6 +134,7 @@ class Stage:
         loss: Built by ``build_loss``.
         steps: Steps of the stage.
         teacher: A net to learn from, if there is one.
+        pace: Step -> how far the stage has come, 0 to 1; that of its steps when None.
     """
 
     def __init__(
@@ -144,11 +145,12 @@ class Stage:
         loss: SegmentationLoss,
         steps: int,
         teacher: Teacher | None = None,
+        pace: Callable[[int], float] | None = None,
     ) -> None:
         self.config, self.number, self.model = config, number, model
         self.stage = config.stages[number]
         self.spec = input_spec(config, self.stage, model.net.logits_stride)
-        self.steps = steps
+        self._pace = pace or (lambda step: min(step / steps, 1.0))
         self.loss = loss.to(model.device)
         self.teacher = teacher
         freeze(model.net, encoder=self.stage.frozen == 'encoder', norms=config.frozen_norms)
@@ -168,9 +170,10 @@ class Stage:
         self.scaler = torch.amp.GradScaler(
             model.device.type, enabled=config.precision == 'float16'
         )
-        self._mean = torch.tensor(config.mean, device=model.device).view(1, 3, 1, 1)
-        self._std = torch.tensor(config.std, device=model.device).view(1, 3, 1, 1)
-        padding = (np.round(np.asarray(config.mean) * 255) / 255).astype(np.float32)
+        mean, std = config.normalization
+        self._mean = torch.tensor(mean, device=model.device).view(1, 3, 1, 1)
+        self._std = torch.tensor(std, device=model.device).view(1, 3, 1, 1)
+        padding = (np.round(np.asarray(mean) * 255) / 255).astype(np.float32)
         self._padding = torch.from_numpy(padding).to(model.device).view(3, 1, 1)
         runner: nn.Module = model.net
         if config.compile:
@@ -185,7 +188,7 @@ class Stage:
 
     def learning_rate(self, step: int) -> float:
         """Rate at a step of the stage."""
-        factor = self.schedule.factor(min(step / self.steps, 1.0))
+        factor = self.schedule.factor(self._pace(step))
         if self.schedule.name == 'plateau':
             factor *= self.plateau.rate
         return self.stage.learning_rate * factor
@@ -203,7 +206,7 @@ class Stage:
         """
         options = self.config.optimizer
         rate = self.learning_rate(step) if rate is None else rate
-        momentum = self.schedule.momentum(step / self.steps, options.momentum)
+        momentum = self.schedule.momentum(self._pace(step), options.momentum)
         set_rate(self.optimizer, rate, momentum)
         image, labels = self._to_input(batch)
         self.optimizer.zero_grad(set_to_none=True)

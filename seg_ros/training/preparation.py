@@ -25,6 +25,7 @@ from seg_ros.training.loader import ImageStore, TrainingBatches
 from seg_ros.training.phases import Model, build_augmentation, build_model, input_spec
 from seg_ros.training.splits import Split, build_split
 from seg_ros.training.state import Progress
+from seg_ros.training.time_budget import TimeBudget
 
 LOG = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Run:
         progress: How far it has come.
         provenance: For checkpoints and the card.
         display: What a person sees.
+        budget: The time that it may take; None without a bound.
         saved_at: Monotonic time of the last checkpoint.
     """
 
@@ -57,6 +59,7 @@ class Run:
     progress: Progress
     provenance: dict[str, Any]
     display: Display
+    budget: TimeBudget | None = None
     saved_at: float = field(default_factory=time.monotonic)
 
 
@@ -89,6 +92,8 @@ def prepare(
         FileNotFoundError: If data or weights are missing.
         FileExistsError: If a new run's folder holds a run.
     """
+    progress = Progress(**resume.progress) if resume else Progress()
+    budget = _budget(config, progress)
     device = pick_device(config.device)
     if config.deterministic:
         torch.use_deterministic_algorithms(mode=True)
@@ -121,7 +126,6 @@ def prepare(
         run_folder.write_json(folder / run_folder.CHECK_FILE, survey.to_mapping())
     if not resume and config.init_from:
         _start_from(Path(config.init_from), config, model.net)
-    progress = Progress(**resume.progress) if resume else Progress()
     return Run(
         config,
         folder,
@@ -133,6 +137,18 @@ def prepare(
         progress,
         provenance,
         SilentDisplay(),
+        budget,
+    )
+
+
+def _budget(config: TrainConfig, progress: Progress) -> TimeBudget | None:
+    if not config.time_budget_min:
+        return None
+    return TimeBudget(
+        config.time_budget_min,
+        [plan.epochs * plan.scale**2 for plan in config.stages],
+        spent_s=progress.spent_seconds,
+        began_s=progress.began_seconds,
     )
 
 
@@ -172,7 +188,7 @@ def batches_of(run: Run, number: int) -> TrainingBatches:
     plan, config = run.config.stages[number], run.config
     stride = run.model.net.logits_stride
     spec = input_spec(config, plan, stride)
-    red, green, blue = (round(value * 255) for value in config.mean)
+    red, green, blue = (round(value * 255) for value in config.normalization[0])
     return TrainingBatches(
         run.stores['train'],
         build_augmentation(config),

@@ -24,7 +24,9 @@ class Progress:
         step: Steps done in the run.
         loss_sum: Sum of the losses of the epoch that is under way.
         images: Training images seen in the run.
-        seconds: Time spent in the run.
+        seconds: Time spent in the run's steps.
+        spent_seconds: What has passed of the time budget, if there is one.
+        began_seconds: How much of it had passed at the first step.
         best: Best score (``criterion.score_of``) of each kept place of the stage, highest first.
         waited: Validations of the stage without progress.
         finished: Whether the run is over.
@@ -41,6 +43,8 @@ class Progress:
     loss_sum: float = 0.0
     images: int = 0
     seconds: float = 0.0
+    spent_seconds: float = 0.0
+    began_seconds: float = 0.0
     best: list[float] = field(default_factory=list)
     waited: int = 0
     finished: bool = False

@@ -22,6 +22,7 @@ PARAMETERS = {
     'segnet': (11, 29_449_355),
     'segnet_basic': (11, 1_416_587),
     'slim_multibranch': (14, 469_238),
+    'swiftnet': (11, 4_595_803),
 }
 MORE_PARAMETERS = [
     ('fast_scnn', 19, 1_137_795),
@@ -30,7 +31,7 @@ MORE_PARAMETERS = [
     ('segnet', 12, 29_449_932),
     ('segnet', 37, 29_464_357),
 ]
-LOGITS_STRIDE = {'edgesegnet': 4, 'fast_scnn': 8, 'mini_unet': 4, 'nimbronet2': 4}
+LOGITS_STRIDE = {'edgesegnet': 4, 'fast_scnn': 8, 'mini_unet': 4, 'nimbronet2': 4, 'swiftnet': 4}
 SIZES = ((64, 96), (96, 64), (45, 61))
 
 every_net = pytest.mark.parametrize('name', sorted(PARAMETERS))

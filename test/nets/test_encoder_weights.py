@@ -111,7 +111,7 @@ def test_real_partial_resnet18(caplog):
 
 
 def test_real_mobilenet():
-    path = data_file('encoder/mobilenet_v2_imagenet.safetensors')
+    path = data_file('encoder/mobilenet_v2_imagenet_mit.safetensors')
     net = build_net('mobilenet_unet', 3, encoder_weights=str(path)).eval()
     with torch.inference_mode():
         assert net(torch.randn(1, 3, 64, 64))['logits'].isfinite().all()

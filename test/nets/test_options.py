@@ -6,15 +6,15 @@ import torch.nn.functional as F
 
 from seg_ros.nets import build_net
 from seg_ros.nets.cost import count_parameters
-from seg_ros.nets.fast_scnn import _cell_means
+from seg_ros.nets.fast_scnn import cell_means
 from seg_ros.nets.keras_conventions import SameTransposed
 
 
 @pytest.mark.parametrize(('height', 'width'), [(15, 20), (6, 6), (2, 3), (1, 7)])
-@pytest.mark.parametrize('grid', [1, 2, 3, 6])
+@pytest.mark.parametrize('grid', [(1, 1), (2, 2), (3, 3), (6, 6), (6, 8)])
 def test_cell_means_are_adaptive_average_pooling(height, width, grid):
     x = torch.randn(2, 4, height, width)
-    torch.testing.assert_close(_cell_means(x, grid), F.adaptive_avg_pool2d(x, grid))
+    torch.testing.assert_close(cell_means(x, grid), F.adaptive_avg_pool2d(x, grid))
 
 
 def test_auxiliary_heads_speak_only_while_training():
