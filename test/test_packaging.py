@@ -43,7 +43,22 @@ def test_several_cameras_get_distinct_prefixes():
     assert names == {'/front/image_raw': 'front/', '/rear/image_raw': 'rear/'}
     names = NodeConfig(image_topics=('/cam/image_raw', '/cam/image_rect')).camera_names()
     assert names == {'/cam/image_raw': 'cam_image_raw/', '/cam/image_rect': 'cam_image_rect/'}
+    names = NodeConfig(image_topics=('/a/b/image_raw', '/a_b/image_rect')).camera_names()
+    assert names == {'/a/b/image_raw': 'a_b_image_raw/', '/a_b/image_rect': 'a_b_image_rect/'}
     assert NodeConfig().camera_names() == {'image': ''}
+
+
+@pytest.mark.parametrize(
+    'topics',
+    [
+        ('/a/b/image_raw', '/a_b/image_raw'),
+        ('image', '/image'),
+        ('a/image', '/a/image/compressed'),
+    ],
+)
+def test_cameras_that_would_share_their_topics_are_refused(topics):
+    with pytest.raises(ValueError, match=r'would both publish under ~/.*; give one another name'):
+        NodeConfig(image_topics=topics)
 
 
 def test_calibration_is_looked_for_beside_the_image():

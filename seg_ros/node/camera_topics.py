@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rclpy.exceptions import InvalidTopicNameException
 from rclpy.expand_topic_name import expand_topic_name
 from rclpy.validate_full_topic_name import validate_full_topic_name
+from rclpy.validate_topic_name import validate_topic_name
 
 from seg_ros.model_card import MAX_CLASS_NAME
 from seg_ros.node.config import COMPRESSED, NodeConfig, camera_info_topic
@@ -64,7 +65,10 @@ def check_topics(node: Node, config: NodeConfig) -> None:
     cameras: dict[str, str] = {}
     for topic, prefix in config.camera_names().items():
         _check_name(node, topic, topic)
-        names = camera_topics(node, topic, config)
+        try:
+            names = camera_topics(node, topic, config)
+        except RuntimeError as error:  # rcl, of a name that is too long
+            raise ValueError(_refusal(topic, error)) from error
         for name in (names.image, names.camera_info, f'~/{prefix}{_LONGEST_OUTPUT}'):
             _check_name(node, name, topic)
         resolved = node.resolve_topic_name(names.image)
@@ -75,11 +79,19 @@ def check_topics(node: Node, config: NodeConfig) -> None:
 
 
 def _check_name(node: Node, name: str, image_topic: str) -> None:
+    if '\0' in name:  # where rcl stops to read
+        raise ValueError(_refusal(name, 'it has a character 0'))
     try:
-        validate_full_topic_name(
-            expand_topic_name(name, node.get_name(), node.get_namespace()),
-        )
+        validate_topic_name(name)
+        full = expand_topic_name(name, node.get_name(), node.get_namespace())
+        validate_full_topic_name(full)
     except (InvalidTopicNameException, ValueError) as error:
-        reason = str(error).partition('\n')[0].rstrip(':')
-        of = '' if name == image_topic else f' of {quoted(image_topic)}'
-        raise ValueError(f'image_topics: {quoted(name)}{of} is no topic name: {reason}') from error
+        of = '' if name == image_topic else f', made of {quoted(image_topic)}'
+        raise ValueError(_refusal(name, error) + of) from error
+
+
+def _refusal(name: str, reason: object) -> str:
+    """A line of what rclpy and rcl say, without their places in the source."""
+    text = str(reason).partition('\n')[0].partition(', at /')[0].rstrip(':')
+    text = text.removeprefix('Invalid topic name: ')
+    return f'image_topics: {quoted(name)} is no topic name: {text}'

@@ -103,6 +103,8 @@ def typed(setting: Setting, parameter: Parameter) -> Parameter:
     longest = max((len(item) for item in items if isinstance(item, str)), default=0)
     if longest > _MAX_TEXT:
         raise ValueError(f'{setting.name}: {longest} characters; allowed are {_MAX_TEXT}')
+    if any(isinstance(item, str) and '\0' in item for item in items):
+        raise ValueError(f'{setting.name}: {quoted(value)} has a character 0')
     try:
         converted = convert(setting, value)
         check(setting, converted)

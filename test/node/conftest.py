@@ -231,10 +231,13 @@ def robot():
 
 
 @contextlib.contextmanager
-def node_process(namespace, **parameters):
-    """Run a node in a process of its own; it is ended by SIGINT and must exit with 0."""
+def node_process(namespace, *ros_arguments, **parameters):
+    """Run a node in a process of its own; it is ended by SIGINT and must exit with 0.
+
+    ``ros_arguments`` are further ones behind ``--ros-args``, ``parameters`` become ``-p``.
+    """
     arguments = [sys.executable, '-m', 'seg_ros', 'segmentation_node', '--ros-args']
-    arguments += ['-r', f'__ns:={namespace}']
+    arguments += ['-r', f'__ns:={namespace}', *ros_arguments]
     for key, value in parameters.items():
         text = str(value).lower() if isinstance(value, bool) else str(value)
         arguments += ['-p', f'{key}:={text}']
