@@ -8,19 +8,17 @@ from typing import TYPE_CHECKING, Any
 from rclpy.qos import (
     DurabilityPolicy,
     HistoryPolicy,
-    QoSPolicyKind,
     QoSProfile,
     ReliabilityPolicy,
     qos_policy_name_from_kind,
 )
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from seg_ros.node.camera_topics import camera_topics
 from seg_ros.node.compat import subscription_events
 from seg_ros.node.config import COMPRESSED, NodeConfig
 from seg_ros.node.publisher import WEAKER_STRONGER
-from seg_ros.node.qos_overrides import OVERRIDABLE, reliability_override
+from seg_ros.node.qos_overrides import overriding_options, reliability_override
 from seg_ros.node.seldom_log import SeldomLog
 
 if TYPE_CHECKING:
@@ -78,7 +76,9 @@ class CameraInput:
             on_camera_info,
             # Each is paired with its image, so that none may be replaced by the next.
             QoSProfile(depth=10, reliability=_BEST_EFFORT),
-            qos_overriding_options=QoSOverridingOptions(OVERRIDABLE),
+            qos_overriding_options=overriding_options(
+                node, node.resolve_topic_name(self._names.camera_info), 'subscription'
+            ),
         )
 
     @property
@@ -134,9 +134,6 @@ class CameraInput:
         return kinds or set(self._readers) or {_RELIABLE}
 
     def _subscribe(self, reliability: ReliabilityPolicy) -> Any:
-        # Only an override is declared: what `auto` found would be one in the next dump.
-        is_overridden = bool(reliability_override(self._node, self._topic))
-        kinds = [k for k in OVERRIDABLE if k != QoSPolicyKind.RELIABILITY or is_overridden]
         events = subscription_events(
             matched=lambda _: self._graph_changed.trigger(),
             incompatible_qos=self._on_incompatible_qos,
@@ -153,7 +150,7 @@ class CameraInput:
                 depth=1,
             ),
             event_callbacks=events,
-            qos_overriding_options=QoSOverridingOptions(kinds),
+            qos_overriding_options=overriding_options(self._node, self._topic, 'subscription'),
         )
 
     def _receive(self, reliability: ReliabilityPolicy, message: Any) -> None:

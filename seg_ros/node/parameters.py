@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import sys
 import typing
 from array import array
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _FOREIGN = ('use_sim_time', 'start_type_description_service', 'qos_overrides.', 'in_use.')
 IN_USE = ('device', 'backend', 'precision', 'model_name', 'model_sha256')
 _TYPES = {bool: 'BOOL', int: 'INTEGER', float: 'DOUBLE', str: 'STRING'}
+_EXPONENT = re.compile(r'[+-]?[0-9](\.[0-9]+)?e[+-][0-9]{1,3}')
 _MAX_TEXT = 4096  # characters; as long as a path may be
 _MAX_ENTRIES = 256
 _MAX_REASON = 600  # characters
@@ -87,8 +89,8 @@ def unknown_parameter(name: str, known: Iterable[str]) -> str:
 def typed(setting: Setting, parameter: Parameter) -> Parameter:
     """Bring a parameter to the type of its setting.
 
-    YAML takes ``1`` for an integer, and ``[]`` has no type: rclpy has None for it in a file, a
-    list of bytes in Python and ``ros2 param set`` a list of booleans.
+    YAML takes ``1`` for an integer, Python's ``1e-05`` for a text, and ``[]`` has no type: rclpy
+    has None for it in a file, a list of bytes in Python and ``ros2 param set`` one of booleans.
 
     Raises:
         ValueError: If it is of another type, or too long.
@@ -97,6 +99,8 @@ def typed(setting: Setting, parameter: Parameter) -> Parameter:
     is_list = typing.get_origin(setting.type) is tuple
     if is_list and value is None:
         value = []
+    if setting.type is float and isinstance(value, str) and _EXPONENT.fullmatch(value):
+        value = float(value)
     items = value if isinstance(value, list) else [value]
     if len(items) > _MAX_ENTRIES:
         raise ValueError(f'{setting.name}: {len(items)} entries; allowed are {_MAX_ENTRIES}')

@@ -11,10 +11,9 @@ from rclpy.qos import (
     ReliabilityPolicy,
     qos_policy_name_from_kind,
 )
-from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from seg_ros.node.compat import PublisherEventCallbacks
-from seg_ros.node.qos_overrides import OVERRIDABLE
+from seg_ros.node.qos_overrides import overriding_options
 from seg_ros.node.seldom_log import SeldomLog
 
 if TYPE_CHECKING:
@@ -60,5 +59,5 @@ def create_publisher(node: Node, kind: type, topic: str, qos: QoSProfile = NEWES
         topic,
         qos,
         event_callbacks=PublisherEventCallbacks(incompatible_qos=on_incompatible_qos),
-        qos_overriding_options=QoSOverridingOptions(OVERRIDABLE),
+        qos_overriding_options=overriding_options(node, resolved, 'publisher'),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSPolicyKind, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from seg_ros.node.parameters import given_parameters
 from seg_ros.schema import quoted
@@ -12,19 +13,13 @@ from seg_ros.schema import quoted
 if TYPE_CHECKING:
     from rclpy.node import Node
 
-# What can be overridden at every endpoint.
-OVERRIDABLE = (
-    QoSPolicyKind.HISTORY,
-    QoSPolicyKind.DEPTH,
-    QoSPolicyKind.DURABILITY,
-    QoSPolicyKind.RELIABILITY,
-)
 _PREFIX = 'qos_overrides.'
 _VALUES = {
     'history': HistoryPolicy,
     'durability': DurabilityPolicy,
     'reliability': ReliabilityPolicy,
 }
+_POLICIES = {policy.name.lower(): policy for policy in QoSPolicyKind}
 _MAX_DEPTH = 1000  # messages; images among them
 
 
@@ -48,10 +43,34 @@ def check_qos_overrides(node: Node) -> None:
             raise ValueError(f'{name}: {quoted(value)} is no number from 1 to {_MAX_DEPTH}')
 
 
+def overriding_options(node: Node, topic: str, endpoint: str) -> QoSOverridingOptions:
+    """Let the overrides that were given act on an endpoint.
+
+    rclpy would declare a parameter for every policy, with what the code chose for a value. The
+    next dump would make overrides of them, and topics that come and go would leave them behind.
+
+    Args:
+        node: Whose parameters count.
+        topic: Resolved.
+        endpoint: ``publisher`` or ``subscription``.
+    """
+    names = _given(node, topic, endpoint)
+    return QoSOverridingOptions([_POLICIES[name] for name in names if name in _POLICIES])
+
+
 def reliability_override(node: Node, topic: str) -> str:
     """The reliability that was given for the subscription of a topic; empty where none was."""
-    given = given_parameters(node).get(f'{_PREFIX}{topic}.subscription.reliability')
-    return '' if given is None else str(given.value).lower()
+    return str(_given(node, topic, 'subscription').get('reliability', '')).lower()
+
+
+def _given(node: Node, topic: str, endpoint: str) -> dict[str, Any]:
+    """Overrides of an endpoint: policy -> value."""
+    prefix = f'{_PREFIX}{topic}.{endpoint}.'
+    return {
+        name.removeprefix(prefix): parameter.value
+        for name, parameter in given_parameters(node).items()
+        if name.startswith(prefix)
+    }
 
 
 def _is_choice(entry: str) -> bool:
