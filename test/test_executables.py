@@ -24,10 +24,11 @@ def installed(tmp_path):
     python = venv / 'bin' / 'python3'
     python.write_text('#!/bin/sh\necho "in the venv: $@"\n')
     python.chmod(0o755)
+    (venv / 'pyvenv.cfg').touch()
     (prefix / 'share' / 'seg_ros' / 'venv').write_text(f'{venv}\n')
     executable = prefix / 'lib' / 'seg_ros' / 'bag_topics'
     shutil.copy(ROOT / 'scripts' / 'bag_topics', executable)
-    return executable, python
+    return executable, venv
 
 
 def run(python, executable, *arguments, python_path=ROOT):
@@ -47,6 +48,14 @@ def test_outside_a_venv_the_one_of_the_build_takes_over(installed):
     assert done.stdout == f'in the venv: {executable} drive --start 1\n'
 
 
+def test_outside_a_venv_the_one_that_pip_installed_into_takes_over(installed):
+    executable, venv = installed
+    script = venv / 'lib' / 'seg_ros' / 'bag_topics'
+    script.parent.mkdir(parents=True)
+    shutil.copy(executable, script)
+    assert run(OUTSIDE, script, 'drive').stdout == f'in the venv: {script} drive\n'
+
+
 @pytest.mark.skipif(sys.prefix == sys.base_prefix, reason='this Python is none of a venv')
 def test_an_activated_venv_is_kept(installed):
     executable, _ = installed
@@ -55,8 +64,8 @@ def test_an_activated_venv_is_kept(installed):
 
 
 def test_a_venv_that_is_gone_is_passed_over(installed):
-    executable, python = installed
-    python.unlink()
+    executable, venv = installed
+    shutil.rmtree(venv)
     done = run(OUTSIDE, executable, '--help')
     assert 'in the venv' not in done.stdout
     assert 'No such file' not in done.stderr

@@ -7,6 +7,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from rclpy.logging import LoggingSeverity
+
 from seg_ros.image import CameraImage, decode_compressed_image, decode_image
 from seg_ros.node.config import COMPRESSED
 from seg_ros.node.freshness import stamp_age_s
@@ -163,6 +165,9 @@ class FrameWorker:
         start = time.perf_counter()
         wanted = self._outputs[topic].wanted(serving.scheme)
         if not wanted or not self.enabled or self._is_stale(topic, frame, serving):
+            self._debug(
+                f'{topic}: dropped; {"too old or disabled" if wanted else "nobody listens"}'
+            )
             self._mailbox.dropped()
             return None
         limit = serving.config.max_image_pixels
@@ -201,6 +206,11 @@ class FrameWorker:
         )
         return True
 
+    def _debug(self, text: str) -> None:
+        log = self._node.get_logger()
+        if log.is_enabled_for(LoggingSeverity.DEBUG):  # rclpy looks the caller up before the level
+            log.debug(text)
+
     def _publish(self, ready: _Prepared, done: Segmentation, serving: Serving) -> None:
         topic, frame, header = ready.topic, ready.frame, ready.frame.message.header
         if not self.enabled or self._is_stale(topic, frame, serving):
@@ -225,6 +235,8 @@ class FrameWorker:
             invalid_px=done.invalid_px,
         )
         outputs.publish_debug(ready.wanted, values)
+        took_ms = (end - ready.start_s) * 1e3
+        self._debug(f'{topic}: {", ".join(sorted(ready.wanted))} after {took_ms:.1f} ms')
         self._mailbox.published()  # last: a frame whose publication fails counts as rejected
 
 

@@ -112,6 +112,7 @@ class SegmentationNode(ToldLifecycleNode):
     def configure(self) -> str:
         """Load, verify and warm up the model; offer the topics."""
         config, start = self.config, time.perf_counter()
+        self.get_logger().debug(f'parameters: {config}')
         segmenter = self._host.load(config, self.stop)
         scheme = build_label_scheme(segmenter.card.classes, config)
         self._class_topics = ClassTopics(self)

@@ -104,6 +104,17 @@ def test_a_killed_node_comes_back_and_goes_on(robot, ros2_launch, params_file): 
     assert launched.process.poll() is None
 
 
+def test_debug_tells_of_every_frame(robot, ros2_launch, params_file):  # noqa: F811
+    launched = ros2_launch('robocup.launch.py', log_level='debug', params_file=params_file())
+    mask, camera = '/segmentation/label_mask', robot.camera('/image')
+    robot.listen(mask)
+    labels_of_new_frames(robot, camera, mask)
+    _, text = launched.interrupt()
+    assert "parameters: NodeConfig(model='" in text
+    assert re.search(r'\[DEBUG\].*\[segmentation\]: image: label_mask after [\d.]+ ms', text)
+    assert '[rcl]' not in text
+
+
 @pytest.mark.parametrize('file', ['robocup.launch.py', 'road.launch.py'])
 def test_a_wrong_configuration_ends_the_launch_with_the_reason(ros2_launch, file):
     status, text = ros2_launch(file, model='nosuch').wait()
