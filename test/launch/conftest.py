@@ -68,10 +68,12 @@ def stand_in(distribution, tmp_path, monkeypatch):
         script.write_text(f'#!/usr/bin/env python3\n{code}')
         script.chmod(0o755)
         register(tmp_path / 'stand_in', package)
-        share = tmp_path / 'stand_in' / 'share' / package
-        if package == 'seg_ros' and not share.exists():
-            prefix = distribution['AMENT_PREFIX_PATH'].split(os.pathsep)[0]
-            share.symlink_to(Path(prefix, 'share', 'seg_ros'))
+        if package == 'seg_ros':  # the rest of it stays
+            prefix = Path(distribution['AMENT_PREFIX_PATH'].split(os.pathsep)[0])
+            (tmp_path / 'stand_in' / 'share' / package).symlink_to(prefix / 'share' / package)
+            for other in (prefix / 'lib' / package).iterdir():
+                if other.name != executable:
+                    (script.parent / other.name).symlink_to(other)
         path = f'{tmp_path / "stand_in"}{os.pathsep}{distribution["AMENT_PREFIX_PATH"]}'
         monkeypatch.setitem(distribution, 'AMENT_PREFIX_PATH', path)
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 
 import pytest
 import yaml
+
+from test.evaluation.conftest import IMAGE_TOPIC, build_bag
 
 pytestmark = pytest.mark.ros
 
@@ -110,6 +114,24 @@ def test_a_wrong_configuration_ends_the_launch(given, respawn):
 def test_a_node_that_was_asked_to_end_is_not_started_again(given):
     status, nodes, _ = given(respawn='true')
     assert (status, len(nodes)) == (0, 1)
+
+
+def test_rosbag2_plays_where_it_is_installed(given, stand_in, distribution, tmp_path, monkeypatch):
+    stand_in('ros2bag', 'ros2bag', '')
+    ros2 = shutil.which('ros2', path=distribution['PATH'])
+    front = tmp_path / 'bin' / 'ros2'
+    front.parent.mkdir()
+    front.write_text(f'#!/bin/sh\n[ "$1" = bag ] && echo "PLAYED $*" || exec {ros2} "$@"\n')
+    front.chmod(0o755)
+    path = f'{front.parent}{os.pathsep}{distribution["PATH"]}'
+    monkeypatch.setitem(distribution, 'PATH', path)
+    bag = build_bag(1).save(tmp_path / 'drive')
+    _, (node,), text = given(bag=bag, loop='True', use_sim_time='true')
+    played = re.search('PLAYED (.*)', text)[1].split()
+    assert played[:3] == ['bag', 'play', str(bag)]
+    assert played[-3:] == ['--loop', '--clock', '100']
+    assert node['image_topics'] == [IMAGE_TOPIC.removesuffix('/compressed')]
+    assert (node['image_transport'], node['use_sim_time']) == ('compressed', True)
 
 
 def test_rviz_shows_the_topics_of_a_pushed_namespace(ros2_launch, stand_in, tmp_path):
