@@ -105,9 +105,10 @@ bench: $(VENV)/.bench
 	$(PYTHON) -m venv $* || { echo 'venv is missing: apt-get install python3-venv'; exit 1; }
 
 # Only files whose hash is in the repository are installed, built by a setuptools of the same kind.
+# The list is complete but for openvino-telemetry, which openvino names and does without.
 $(VENV)/.runtime: setup.py requirements/build.txt requirements/runtime.txt | $(BIN)/python
 	$(PIP) install -q --require-hashes -r requirements/build.txt
-	$(PIP) install -q --require-hashes --no-build-isolation -r requirements/runtime.txt
+	$(PIP) install -q --require-hashes --no-deps --no-build-isolation -r requirements/runtime.txt
 	$(PIP) install -q --no-deps --no-build-isolation -e .
 	touch $@
 
@@ -118,7 +119,7 @@ $(LOCK_VENV)/.tools: | $(LOCK_VENV)/bin/python
 COMPILE := $(LOCK_VENV)/bin/uv pip compile -q --generate-hashes --universal --python-version 3.10 \
   --no-annotate --custom-compile-command 'make lock' -c constraints.txt
 lock: $(LOCK_VENV)/.tools
-	$(COMPILE) setup.py --extra runtime --extra ros -o requirements/runtime.txt
+	$(COMPILE) --no-emit-package openvino-telemetry setup.py --extra runtime --extra ros -o requirements/runtime.txt
 	$(COMPILE) requirements/build.in -c requirements/runtime.txt -o requirements/build.txt
 
 # A package that the service does not know counts as a failure, not as harmless.

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import seg_ros.telemetry  # noqa: F401 - before any engine
 from seg_ros.model_card import ClassInfo, ModelCard
 from seg_ros.segmenter import Segmentation, Segmenter, load
 

@@ -78,6 +78,11 @@ def test_every_imported_package_is_declared():
     assert not {name for name, package in names.items() if package not in declared}
 
 
+def test_the_lock_leaves_out_what_reports_to_a_server():
+    assert 'openvino' in pins('runtime.txt')
+    assert 'openvino-telemetry' not in pins('runtime.txt')
+
+
 def test_lock_and_constraints_name_the_same_versions():
     found = pins('runtime.txt') | pins('build.txt')
     text = (ROOT / 'constraints.txt').read_text(encoding='utf-8')
@@ -95,5 +100,6 @@ def test_the_demo_installs_by_hash_and_nothing_else():
     installs = [line for line in rule.splitlines() if ' install ' in line]
     assert len(installs) == 3
     assert all('--require-hashes' in line or '--no-deps' in line for line in installs)
+    assert '--no-deps' in installs[1]  # or openvino brings what the lock leaves out
     assert all('--no-build-isolation' in line for line in installs[1:])
     assert 'torch' not in pins('runtime.txt')
