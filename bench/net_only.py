@@ -118,7 +118,7 @@ def profile(card: ModelCard, precision: str, threads: int, frames: int = 10) -> 
     core = shared_core()
     hint = 'bf16' if precision == 'bf16' else 'f32'
     compiled = core.compile_model(
-        core.read_model(card.graph(precision)),
+        core.read_model(card.read_graph(precision)),
         'CPU',
         {
             'PERF_COUNT': True,

@@ -13,17 +13,17 @@ needs a second preprocessing:
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from dataclasses import asdict, dataclass, field
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from seg_ros.model_files import read_model_file, sha256_of
 from seg_ros.model_name import check_model_name
+from seg_ros.onnx_structure import FLOAT, UINT8, Port, graph_ports
 from seg_ros.plain_yaml import load_plain_yaml
 from seg_ros.schema import quoted
 
@@ -34,13 +34,11 @@ INT8_GRAPH_FILE = 'model_int8.onnx'
 SCHEMA = 1
 VOID_ID = 255
 MAX_CARD_BYTES = 1 << 16  # the shipped ones have 2 kB; a megabyte of YAML takes 20 s to parse
-MAX_FILE_BYTES = 1 << 30
 VARIANT_METRICS = ('mean_iou', 'label_agreement')
 MAX_CLASSES = 255  # ids are uint8 and 255 is void
 MAX_CLASS_NAME = 64  # characters; a topic name ends at about 250, its namespaces included
 
 _NAME = re.compile(r'[a-z][a-z0-9_]*')
-_SHA256 = re.compile(r'[0-9a-f]{64}')
 
 
 @dataclass(frozen=True)
@@ -197,23 +195,46 @@ class ModelCard:
             )
         return self.folder / name
 
-    def graph(self, precision: str) -> Path:
-        """Path of the graph for a precision: its variant, or ``model.onnx`` where it has none.
+    def read(self, name: str) -> bytes:
+        """Read one of the card's files: the bytes that were hashed are the bytes that are used.
 
         Raises:
-            FileNotFoundError: If the card lists no graph.
+            FileNotFoundError: If the card lists no such file, or it is missing.
+            ValueError: If its hash is wrong, it is too large, or a graph that needs other files.
+        """
+        return read_model_file(self.file(name).with_name(CARD_FILE), name, self.files[name])
+
+    def read_graph(self, precision: str) -> bytes:
+        """Read the graph for a precision: its variant, or ``model.onnx`` where it has none.
+
+        Raises:
+            FileNotFoundError: If the card lists no graph, or it is missing.
+            ValueError: As ``read``, and if its inputs or outputs are not those of the card.
         """
         variant = self.variants.get(precision)
-        return self.file(variant.file if variant else GRAPH_FILE)
+        name = variant.file if variant else GRAPH_FILE
+        graph = self.read(name)
+        inputs, outputs = graph_ports(graph)
+        spec = self.input
+        rows, columns = spec.height_px // spec.logits_stride, spec.width_px // spec.logits_stride
+        image = Port('image', UINT8, (1, spec.height_px, spec.width_px, 3))
+        logits = Port('logits', FLOAT, (1, self.num_classes, rows, columns))
+        if (
+            len(inputs) != 1
+            or not inputs[0].fits(image)
+            or not any(port.fits(logits) for port in outputs)
+        ):
+            raise ValueError(
+                f'{self.file(name)} takes {_listed(inputs)} and gives {_listed(outputs)}; with '
+                f'the input size, logits_stride and classes of its card it must take {image}, the '
+                f'RGB image, and give {logits}'
+            )
+        return graph
 
 
-def sha256_of(path: Path) -> str:
-    """Hash a file in bounded memory; hex digits."""
-    digest = hashlib.sha256()
-    with path.open('rb') as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+def _listed(ports: list[Port]) -> str:
+    shown = ', '.join(map(str, ports[:4])) or 'nothing'
+    return f'{shown}, ...' if len(ports) > 4 else shown
 
 
 def load_model_card(folder: Path | str) -> ModelCard:
@@ -230,8 +251,8 @@ def load_model_card(folder: Path | str) -> ModelCard:
         ValueError: If a field is missing, unknown or out of range, or a file's hash is wrong.
     """
     card = read_model_card(folder)
-    for name, digest in card.files.items():
-        _verify(Path(folder), name, digest)
+    for name in card.files:
+        card.read(name)
     return card
 
 
@@ -340,40 +361,3 @@ def _from_mapping(raw: Any, folder: Path) -> ModelCard:
 def _class_info(entry: dict[str, Any]) -> ClassInfo:
     red, green, blue = map(int, entry['color'])
     return ClassInfo(int(entry['id']), str(entry['name']), (red, green, blue))
-
-
-def _verify(folder: Path, name: str, digest: str) -> None:
-    path = folder / name
-    if Path(name).name != name or name in ('', '.', '..', CARD_FILE):
-        raise ValueError(f'{folder}: file name {name!r} must be a plain name inside the folder')
-    # Links are followed: colcon's --symlink-install links the card and every file beside it.
-    if path.resolve().parent != (folder / CARD_FILE).resolve().parent:
-        raise ValueError(f'{path} is a link out of the model folder')
-    if not path.is_file():
-        raise FileNotFoundError(f'{path} is listed on the card and missing')
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise ValueError(f'{path} has {path.stat().st_size} bytes; allowed are {MAX_FILE_BYTES}')
-    if not _SHA256.fullmatch(digest):
-        raise ValueError(f'{path}: sha256 on the card is {digest!r}, not 64 hex digits')
-    if (actual := sha256_of(path)) != digest:
-        raise ValueError(
-            f'{path} does not match its card: sha256 is {actual}, the card says {digest}. '
-            'The file is damaged or was exchanged; export the model again.'
-        )
-    if path.suffix == '.onnx' and _has_external_data(path):
-        raise ValueError(
-            f'{path} keeps weights in a further file, for which the card does not vouch; '
-            'export the model again'
-        )
-
-
-def _has_external_data(path: Path) -> bool:
-    """Tell whether an ONNX graph names other files, without an ONNX parser.
-
-    Each tensor that lies elsewhere has an entry with the key ``location``; in protobuf that is
-    field 1 of 8 bytes.
-    """
-    if not path.stat().st_size:
-        return False
-    with path.open('rb') as stream, mmap(stream.fileno(), 0, access=ACCESS_READ) as data:
-        return data.find(b'\x0a\x08location') >= 0

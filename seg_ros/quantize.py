@@ -98,7 +98,7 @@ def quantize_model(
     with tempfile.TemporaryDirectory() as scratch:
         judge = _Judge(card, validation, Path(scratch))
         model = _quantized(
-            _folded_graph(card.file(GRAPH_FILE), Path(scratch)),
+            _folded_graph(card.read_graph(FP32), Path(scratch)),
             calibration_hwc,
             judge,
             allowed_loss_points,
@@ -171,7 +171,7 @@ def _labels(segmenter: Segmenter, frame: Frame) -> np.ndarray:
     return segmenter.segment(pixels, order, with_confidence=False).labels
 
 
-def _folded_graph(path: Path, scratch: Path) -> onnx.ModelProto:
+def _folded_graph(graph: bytes, scratch: Path) -> onnx.ModelProto:
     """The graph with batch normalisation merged into the kernels.
 
     Left outside, it would keep the engines from running convolution and activation in int8 in one
@@ -182,7 +182,7 @@ def _folded_graph(path: Path, scratch: Path) -> onnx.ModelProto:
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(target)
     options.log_severity_level = 3
-    ort.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
+    ort.InferenceSession(graph, options, providers=['CPUExecutionProvider'])
     model = onnx.load(target)
     model.ir_version = onnx.load(path, load_external_data=False).ir_version
     used = {node.domain or '' for node in model.graph.node}

@@ -13,7 +13,7 @@ import numpy as np
 
 from seg_ros.backends import AUTO, Backend, load_backend
 from seg_ros.classify import Classifier
-from seg_ros.model_card import CARD_FILE, VOID_ID, ModelCard, load_model_card
+from seg_ros.model_card import CARD_FILE, VOID_ID, ModelCard, read_model_card
 from seg_ros.preprocess import Placement, crop_logits, padding, place, to_network
 from seg_ros.share import share_roots
 
@@ -333,7 +333,7 @@ def load(
         ValueError: If its card or files are wrong, the graph is not what the card says, or
             backend, device or precision are not available.
     """
-    card = load_model_card(find_model(model))
+    card = read_model_card(find_model(model))  # the engine reads and verifies its file
     try:
         engine = load_backend(
             backend,

@@ -140,7 +140,8 @@ def test_values_are_checked_where_they_are_made():
 
 def test_variants_are_read_back_and_checked(folder):
     card = load_model_card(folder)
-    (folder / INT8_GRAPH_FILE).write_bytes(b'graph')
+    producer = b'\x12\x01x'  # of ModelProto; no more than that is another
+    (folder / INT8_GRAPH_FILE).write_bytes((folder / GRAPH_FILE).read_bytes() + producer)
     variant = Variant(INT8_GRAPH_FILE, 'mean_iou', 0.78, 0.8, 'val', 'train')
     card = dataclasses.replace(
         card, files={**card.files, INT8_GRAPH_FILE: ''}, variants={'int8': variant}
@@ -149,8 +150,9 @@ def test_variants_are_read_back_and_checked(folder):
     card = load_model_card(folder)
     assert card.variants == {'int8': variant}
     assert variant.loss_points == pytest.approx(2.0)
-    assert card.graph('int8') == folder / INT8_GRAPH_FILE
-    assert card.graph('fp32') == card.graph('bf16') == folder / GRAPH_FILE
+    assert card.read_graph('int8') == (folder / INT8_GRAPH_FILE).read_bytes()
+    whole = (folder / GRAPH_FILE).read_bytes()
+    assert card.read_graph('fp32') == card.read_graph('bf16') == whole
     assert {path.name for path in folder.iterdir()} == {CARD_FILE, GRAPH_FILE, INT8_GRAPH_FILE}
 
 

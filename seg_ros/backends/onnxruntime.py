@@ -97,12 +97,10 @@ class OnnxRuntimeBackend:
         options.intra_op_num_threads = num_threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3  # errors; a message of every run would flood the node's log
+        graph = card.read_graph(self.precision)
         providers = [(_PROVIDERS[self.device], _provider_options(self.device, self.precision))]
         try:
-            graph = str(card.graph(self.precision))
             self._session = ort.InferenceSession(graph, options, providers=providers)
-        except FileNotFoundError:
-            raise
         except Exception as error:  # its errors share no narrower class
             raise ValueError(f'ONNX Runtime refuses {card.name}: {error}') from error
 

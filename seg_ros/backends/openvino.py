@@ -71,8 +71,9 @@ class OpenVinoBackend:
         }
         if num_threads:
             settings['INFERENCE_NUM_THREADS'] = str(num_threads)
+        graph = card.read_graph(self.precision)
         try:
-            model = core.read_model(card.graph(self.precision))
+            model = core.read_model(graph)
             self._request = core.compile_model(model, 'CPU', settings).create_infer_request()
             if max_batch > 1:
                 self._batch_request = _batched(core, model, settings, max_batch)

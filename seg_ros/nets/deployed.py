@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import Tensor, nn
 
 from seg_ros.model_card import WEIGHTS_FILE
@@ -79,9 +79,9 @@ def load_net(card: ModelCard) -> DeployedNet:
         ValueError: If the weights are not those of the card's net.
     """
     net = build_net(card.net, card.num_classes, options=card.net_options)
-    path = card.file(WEIGHTS_FILE)
+    path, content = card.file(WEIGHTS_FILE), card.read(WEIGHTS_FILE)
     try:
-        stored = load_file(path)
+        stored = load(content)
     except SafetensorError as error:
         raise ValueError(f'{path} is no readable .safetensors file: {error}') from error
     try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pickle
 import shutil
 import struct
+import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,16 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save_file
 
-from seg_ros.model_card import CARD_FILE, GRAPH_FILE, WEIGHTS_FILE, sha256_of
-from test.conftest import write_primary_model
+from seg_ros.model_card import (
+    CARD_FILE,
+    GRAPH_FILE,
+    WEIGHTS_FILE,
+    read_model_card,
+    save_model_card,
+)
+from seg_ros.model_files import sha256_of
+from seg_ros.segmenter import load
+from test.conftest import stripes, write_primary_model
 from test.robustness.bag_files import odd_yaml
 from test.robustness.faulty_models import HEIGHT, STRIDE, WIDTH, save_card, write_model
 from test.robustness.model_loader import ModelLoader
@@ -68,7 +78,22 @@ def fuzz_model_files(folder: Path, cases: int, backend: str) -> list[Tally]:
             cases,
             lambda case: load_changed(GRAPH_FILE, case[0], correct_hash=case[1]),
         )
-    return [cards, graphs]
+        hidden = draw_cases(
+            Tally(f'external data in odd protobuf, {backend}'),
+            st.tuples(st.integers(0, 8), st.integers(1, 2)),
+            cases // 4,
+            lambda case: _load_hidden(loader, folder / 'hidden', *case),
+        )
+    live = fuzz_live_folder(folder / 'exchanged', cases // 2, backend)
+    return [cards, graphs, hidden, live]
+
+
+def _load_hidden(loader: ModelLoader, folder: Path, padding: int, parts: int) -> str:
+    try:
+        loader.load(write_hidden_external_data(folder, padding, parts))
+    finally:
+        shutil.rmtree(folder)
+    return 'weights that the card does not vouch for were used'
 
 
 def correct_hashes(folder: Path) -> None:
@@ -166,6 +191,131 @@ def write_external_data_inside(folder: Path) -> Path:
     return path
 
 
+def external_tensor(location: str = 'weights.bin') -> onnx.TensorProto:
+    """The kernel of ``primary_nodes``, which lies in a file that no card lists."""
+    tensor = TensorProto(name='kernel', data_type=TensorProto.FLOAT, dims=(3, 3, 1, 1))
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in (('location', location), ('length', str(4 * 9))):
+        tensor.external_data.add(key=key, value=value)
+    return tensor
+
+
+def with_weights_beside(folder: Path) -> Path:
+    """Write the file that ``external_tensor`` names."""
+    (folder / 'weights.bin').write_bytes(np.ones(9, np.float32).tobytes())
+    return folder
+
+
+def write_address_in_memory(folder: Path) -> Path:
+    """A graph whose weights are whatever lies at an address of the process."""
+    tensor = external_tensor('*/_ORT_MEM_ADDR_/*')
+    tensor.external_data.add(key='offset', value='4096')
+    return write_model(folder, primary_nodes(), [tensor])
+
+
+def write_external_constant(folder: Path) -> Path:
+    """External data in a constant, not among the weights of the graph."""
+    constant = helper.make_node('Constant', [], ['kernel'], value=external_tensor())
+    return with_weights_beside(write_model(folder, [constant, *primary_nodes()], []))
+
+
+def write_external_branch(folder: Path) -> Path:
+    """External data in a graph within the graph."""
+    result = helper.make_tensor_value_info('kernel', TensorProto.FLOAT, [3, 3, 1, 1])
+    branch = helper.make_graph([], 'branch', [], [result], [external_tensor()])
+    choice = helper.make_node('If', ['yes'], ['chosen'], then_branch=branch, else_branch=branch)
+    nodes = [choice, *primary_nodes()]
+    nodes[3].input[1] = 'chosen'
+    yes = numpy_helper.from_array(np.array(True), 'yes')
+    return with_weights_beside(write_model(folder, nodes, [yes]))
+
+
+def write_hidden_external_data(folder: Path, padding: int = 1, parts: int = 1) -> Path:
+    """External data whose lengths are written in more bytes than they need.
+
+    Args:
+        folder: Of the model.
+        padding: Bytes that every length has too many.
+        parts: Pieces in which the graph comes; a reader of protobuf puts them together.
+    """
+
+    def field(number: int, content: bytes) -> bytes:
+        length = len(content)
+        digits = [
+            length >> 7 * index & 0x7F for index in range(max(1, -(-length.bit_length() // 7)))
+        ]
+        digits += [0] * padding
+        coded = bytes([digit | 0x80 for digit in digits[:-1]] + digits[-1:])
+        return bytes([number << 3 | 2]) + coded + content
+
+    tensor = external_tensor()
+    entries = [
+        field(13, field(1, entry.key.encode()) + field(2, entry.value.encode()))
+        for entry in tensor.external_data
+    ]
+    del tensor.external_data[:]
+    hidden = field(5, tensor.SerializeToString() + b''.join(entries))
+    path = write_model(folder, primary_nodes(), [kernel()])
+    model = onnx.load_from_string((path / GRAPH_FILE).read_bytes())
+    del model.graph.initializer[:]
+    pieces = [hidden, model.graph.SerializeToString()]
+    model.ClearField('graph')
+    graphs = pieces if parts > 1 else [b''.join(pieces)]
+    data = model.SerializeToString() + b''.join(field(7, piece) for piece in graphs)
+    (path / GRAPH_FILE).write_bytes(data)
+    save_card(path)
+    return with_weights_beside(path)
+
+
+def write_reversed_model(folder: Path) -> Path:
+    """The primary model with its channels and its classes in the other order."""
+    swapped = np.eye(3, dtype=np.float32)[::-1].reshape(3, 3, 1, 1) * (10 / 255)
+    path = write_model(folder, primary_nodes(), [numpy_helper.from_array(swapped, 'kernel')])
+    card = read_model_card(path)
+    names = [replace(entry, id=2 - entry.id) for entry in reversed(card.classes)]
+    save_model_card(replace(card, name='primary', classes=tuple(names)), path)
+    return path
+
+
+def fuzz_live_folder(folder: Path, cases: int, backend: str) -> Tally:
+    """Load a folder whose files are exchanged meanwhile: card and graph must be of one model."""
+    models = [write_primary_model(folder / 'primary'), write_reversed_model(folder / 'reversed')]
+    live = Path(shutil.copytree(models[0], folder / 'live'))
+    stop = threading.Event()
+
+    def exchange() -> None:
+        rng = np.random.default_rng(0)
+        while not stop.is_set():
+            names = [GRAPH_FILE, CARD_FILE]
+            rng.shuffle(names)
+            for name in names:
+                shutil.copyfile(models[rng.integers(2)] / name, folder / 'next')
+                (folder / 'next').replace(live / name)
+                stop.wait(rng.exponential(0.002))
+
+    image, truth = stripes()
+    tally = Tally(f'a folder that is exchanged meanwhile, {backend}')
+    thread = threading.Thread(target=exchange)
+    thread.start()
+    try:
+        return draw_cases(
+            tally, st.integers(), cases, lambda _: _check_live(live, backend, image, truth)
+        )
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _check_live(live: Path, backend: str, image: np.ndarray, truth: np.ndarray) -> str | None:
+    segmenter = load(live, backend=backend, num_threads=1)
+    labels = segmenter.segment(image, 'rgb').labels
+    names = np.array([entry.name for entry in segmenter.card.classes])
+    expected = np.array(['red', 'green', 'blue'])
+    if (names[labels] == expected[truth]).mean() > 0.9:
+        return None
+    return 'classes of one model and the graph of another'
+
+
 def write_huge_constant(folder: Path) -> Path:
     """A graph that asks for a tensor of 4 TB."""
     size = numpy_helper.from_array(np.array([1 << 20, 1 << 20], np.int64), 'size')
@@ -191,6 +341,11 @@ HOSTILE_GRAPHS = {
     'other input size': write_other_input_size,
     'external data outside': write_external_data,
     'external data inside': write_external_data_inside,
+    'external data in a constant': write_external_constant,
+    'external data in a branch': write_external_branch,
+    'external data behind long numbers': write_hidden_external_data,
+    'external data in two pieces': lambda folder: write_hidden_external_data(folder, 0, 2),
+    'an address in memory': write_address_in_memory,
     'constant of 4 TB': write_huge_constant,
 }
 
