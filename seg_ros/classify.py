@@ -5,6 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+BUFFER_BYTES_PER_PIXEL = 13  # of what a Classifier keeps: three planes of float32, one of bytes
+
 
 class Classifier:
     """Brings logits to the size of an image and takes the largest.

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from seg_ros.backends import AUTO, Backend, load_backend
-from seg_ros.classify import Classifier
+from seg_ros.classify import BUFFER_BYTES_PER_PIXEL, Classifier
 from seg_ros.model_card import CARD_FILE, VOID_ID, ModelCard, read_model_card
 from seg_ros.preprocess import Placement, crop_logits, padding, place, to_network
 from seg_ros.share import share_roots
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MODELS_VARIABLE = 'SEG_ROS_MODELS'
 _MAX_SIZES = 4  # image sizes whose buffers are kept
+_MAX_KEPT_BYTES = 1 << 29  # of all of them: four cameras of 4K, or one of 8K
 
 
 @dataclass(frozen=True)
@@ -218,16 +219,22 @@ class Segmenter:
 
     def _size(self, camera_hw: tuple[int, int]) -> _Size:
         """Placement and buffers of an image size, kept for the sizes seen last."""
-        if camera_hw not in self._sizes:
-            if len(self._sizes) == _MAX_SIZES:
+        size = self._sizes.pop(camera_hw, None)
+        if size is None:
+            allowed = _MAX_KEPT_BYTES - _buffer_bytes(camera_hw)
+            while self._sizes and (
+                len(self._sizes) >= _MAX_SIZES or sum(map(_buffer_bytes, self._sizes)) > allowed
+            ):
                 del self._sizes[next(iter(self._sizes))]
             placement = place(camera_hw, self.card.input)
-            self._sizes[camera_hw] = _Size(
+            size = _Size(
                 placement,
                 padding(placement.network_hw, self.card.input.mean),
                 Classifier(camera_hw, temperature=self.card.temperature),
             )
-        return self._sizes[camera_hw]
+        if _buffer_bytes(camera_hw) <= _MAX_KEPT_BYTES:
+            self._sizes[camera_hw] = size  # at the end: those at the start go first
+        return size
 
     def _decide(
         self, logits_chw: np.ndarray, size: _Size, with_confidence: bool, min_confidence: float
@@ -262,6 +269,10 @@ class _Size:
     placement: Placement
     input: np.ndarray
     classifier: Classifier
+
+
+def _buffer_bytes(camera_hw: tuple[int, int]) -> int:
+    return camera_hw[0] * camera_hw[1] * BUFFER_BYTES_PER_PIXEL
 
 
 def _check_image(image_hwc: np.ndarray, order: str) -> None:
@@ -324,7 +335,7 @@ def load(
         backend: Key of ``seg_ros.backends.BACKENDS`` or ``auto``.
         precision: ``fp32``, ``bf16``, ``fp16``, ``int8`` or ``auto``: the fastest here whose
             measured loss is small.
-        num_threads: Threads of the engine; 0 leaves the choice to it.
+        num_threads: Threads of the engine; 0 leaves the choice to it, within the CPU quota.
         device: ``cpu``, ``cuda``, ``tensorrt`` or ``auto``.
         max_batch: Images that ``segment_batch`` may run in one go; more than one costs memory.
 

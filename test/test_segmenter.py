@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import seg_ros
+from seg_ros import segmenter as segmenter_module
 from seg_ros.evaluation.frames import BagFrames
 from seg_ros.evaluation.skips import Skips
 from seg_ros.model_card import ClassInfo, load_model_card, save_model_card
@@ -38,6 +39,46 @@ def test_channel_order_is_honoured(primary_model, backend):
     segmenter = seg_ros.load(primary_model, backend=backend)
     np.testing.assert_array_equal(segmenter.segment(image, 'rgb').labels, labels)
     np.testing.assert_array_equal(segmenter.segment(image[..., ::-1], 'bgr').labels, labels)
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+@pytest.mark.parametrize('order', ['rgb', 'bgr'])
+def test_pixels_that_may_not_be_written_are_read(primary_model, backend, order):
+    # as Pillow gives them, and bags: at the net's own size they are its input
+    image, labels = stripes()
+    frozen = image if order == 'rgb' else image[..., ::-1].copy()
+    frozen.flags.writeable = False
+    segmenter = seg_ros.load(primary_model, backend=backend)
+    np.testing.assert_array_equal(segmenter.segment(frozen, order).labels, labels)
+    both = segmenter.segment_batch([frozen, frozen], [order, order])
+    np.testing.assert_array_equal(both[1].labels, labels)
+
+
+def test_buffers_of_large_images_are_not_kept_beside_one_another(primary_model, monkeypatch):
+    monkeypatch.setattr(segmenter_module, '_MAX_KEPT_BYTES', 20_000_000)
+    segmenter = seg_ros.load(primary_model)
+
+    def kept():
+        segmenter_memory = [each.classifier._plane.nbytes for each in segmenter._sizes.values()]
+        return len(segmenter_memory), sum(segmenter_memory)
+
+    small = [(48, 64), (50, 64), (52, 64), (54, 64), (56, 64)]
+    for size in small:
+        segmenter.segment(stripes(*size)[0])
+    assert kept()[0] == 4
+    for width in (1000, 1001, 1002, 1003):  # 13 MB each
+        segmenter.segment(stripes(1000, width)[0])
+        assert kept()[1] * 13 / 4 <= 20_000_000
+    assert kept()[0] == 1
+    segmenter.segment(stripes(1000, 2000)[0])  # 26 MB, more than may be kept
+    assert kept() == (0, 0)
+
+
+def test_the_size_that_was_used_last_is_kept(primary_model):
+    segmenter = seg_ros.load(primary_model)
+    for rows in (48, 50, 52, 54, 48, 56):
+        segmenter.segment(stripes(rows, 64)[0])
+    assert list(segmenter._sizes) == [(52, 64), (54, 64), (48, 64), (56, 64)]
 
 
 def test_images_of_changing_size_do_not_leak_into_one_another(primary_model):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from seg_ros.backends.choice import AUTO, PRECISIONS
+from seg_ros.cpu_quota import cpu_quota
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,7 +94,7 @@ def load_backend(
         card: The verified model card.
         precision: ``fp32``, ``bf16``, ``fp16``, ``int8``, or ``auto`` for the fastest whose
             labels are as good; see ``choice``.
-        num_threads: Threads the engine may use; 0 leaves the choice to it.
+        num_threads: Threads the engine may use; 0 leaves the choice to it, within the CPU quota.
         device: ``cpu``, ``cuda`` or ``tensorrt``; ``auto`` takes CUDA where an engine has it.
             What is asked for by name is used or refused, never replaced.
         max_batch: Images that may come together; more than one costs memory.
@@ -111,6 +112,8 @@ def load_backend(
         raise ValueError(f'max_batch is {max_batch}; allowed are 1 and above')
     if name == AUTO:
         name = _best_backend(device)
+    if not num_threads and (num_threads := cpu_quota()):
+        LOG.info('the CPU quota of this process allows %d threads', num_threads)
     backend: Backend = _class_of(name)(
         card, precision=precision, num_threads=num_threads, device=device, max_batch=max_batch
     )

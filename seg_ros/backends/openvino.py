@@ -98,6 +98,8 @@ class OpenVinoBackend:
 
 
 def _run(request: Any, images_nhwc: np.ndarray) -> np.ndarray:
+    if not images_nhwc.flags.writeable:  # such as a bag's message, whose pixels are the input
+        images_nhwc = images_nhwc.copy()
     request.set_tensor('image', ov.Tensor(images_nhwc, shared_memory=True))
     request.infer()
     return request.get_tensor('logits').data

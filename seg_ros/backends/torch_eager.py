@@ -60,6 +60,8 @@ class TorchBackend:
     def infer_batch(self, images_nhwc: np.ndarray) -> np.ndarray:
         """Run the net; see ``Backend.infer_batch``."""
         # The bytes go up, normalisation is the graph's.
+        if not images_nhwc.flags.writeable:  # torch has no such arrays and warns of them
+            images_nhwc = images_nhwc.copy()
         images = torch.from_numpy(np.ascontiguousarray(images_nhwc)).to(self.device)
         dtype = _DTYPES.get(self.precision)
         with torch.inference_mode(), torch.autocast(self.device, dtype, enabled=dtype is not None):

@@ -36,7 +36,9 @@ class NodeConfig:
         choices=('', *(device for device in DEVICES if device != AUTO)),
     )
     num_threads: int = param(
-        0, 'Threads of engine and OpenCV; 0: their own choice', bounds=(0, 256)
+        0,
+        "Threads of engine and OpenCV; 0: their own choice, within a container's CPU quota",
+        bounds=(0, 256),
     )
 
     image_topics: tuple[str, ...] = param(

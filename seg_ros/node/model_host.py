@@ -11,6 +11,7 @@ import cv2
 from rclpy.task import Future
 
 from seg_ros.backends import AUTO
+from seg_ros.cpu_quota import cpu_quota
 from seg_ros.model_card import read_model_card
 from seg_ros.node.label_scheme import Serving, build_label_scheme
 from seg_ros.node.lifecycle import StoppedError
@@ -33,8 +34,8 @@ def load_segmenter(config: NodeConfig) -> Segmenter:
         FileNotFoundError: If there is no such model.
         ValueError: If it cannot be used, or not on the device that ``require_device`` names.
     """
-    if config.num_threads:
-        cv2.setNumThreads(config.num_threads)
+    if threads := config.num_threads or cpu_quota():
+        cv2.setNumThreads(threads)
     segmenter = load(
         config.model,
         backend=config.backend,
