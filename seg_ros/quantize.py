@@ -184,7 +184,7 @@ def _folded_graph(graph: bytes, scratch: Path) -> onnx.ModelProto:
     options.log_severity_level = 3
     ort.InferenceSession(graph, options, providers=['CPUExecutionProvider'])
     model = onnx.load(target)
-    model.ir_version = onnx.load(path, load_external_data=False).ir_version
+    model.ir_version = onnx.load_from_string(graph).ir_version
     used = {node.domain or '' for node in model.graph.node}
     kept = [entry for entry in model.opset_import if entry.domain in used]
     del model.opset_import[:]
