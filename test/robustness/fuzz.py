@@ -1,4 +1,4 @@
-"""Bad frames, bags and models in large numbers: ``make fuzz``.
+"""Bad frames, bags, models, calls and signals in large numbers: ``make fuzz``.
 
 Prints one table, writes ``bench/results/fuzz.json``, from which ``test.robustness.report`` makes
 README's table, and ends with status 1 for any crash, hang,
@@ -22,7 +22,9 @@ from test.conftest import write_primary_model
 from test.robustness.bag_files import fuzz_bag_files
 from test.robustness.frames import fuzz_bags, fuzz_decoder
 from test.robustness.live_frames import fuzz_node
+from test.robustness.live_services import fuzz_services
 from test.robustness.model_files import fuzz_model_files
+from test.robustness.signals import fuzz_signals
 from test.robustness.tally import save_result, table
 
 _MAX_GROWTH_MB = 64.0
@@ -49,6 +51,10 @@ def main() -> int:
         for transport in ('raw', 'compressed'):
             tally, live[transport] = fuzz_node(model, max(20, cases // 25), transport)
             tallies.append(tally)
+        tally, live['services'] = fuzz_services(folder / 'services', max(20, cases // 50))
+        tallies.append(tally)
+        for backend in ('onnxruntime', 'openvino'):
+            tallies.append(fuzz_signals(folder / backend, max(5, cases // 800), backend))
     rclpy.try_shutdown()
     print(table(tallies))
     print(f'\n{sum(tally.cases for tally in tallies)} cases; the live nodes: {live}')

@@ -72,7 +72,15 @@ class Tally:
         }
 
 
-def draw_cases(tally: Tally, strategy: Any, cases: int, check: Any, start: int = 0) -> Tally:
+def draw_cases(
+    tally: Tally,
+    strategy: Any,
+    cases: int,
+    check: Any,
+    start: int = 0,
+    *,
+    hang_s: float = HANG_S,
+) -> Tally:
     """Call ``check(case)`` for drawn cases and count what comes out.
 
     Args:
@@ -82,6 +90,7 @@ def draw_cases(tally: Tally, strategy: Any, cases: int, check: Any, start: int =
         check: Returns None for a case that was served and the words for a wrong result; raises
             ValueError to refuse it. Everything else that it raises is a crash.
         start: First seed; the same seed gives the same cases.
+        hang_s: Time after which a case counts as hung.
     """
 
     def one(case: object) -> None:
@@ -97,7 +106,7 @@ def draw_cases(tally: Tally, strategy: Any, cases: int, check: Any, start: int =
             if wrong is not None:
                 tally.wrong_sizes.append(f'{wrong} from {_shortened(case)}')
         tally.cases += 1
-        if (took_s := time.monotonic() - began) > HANG_S:
+        if (took_s := time.monotonic() - began) > hang_s:
             tally.hangs.append(f'{took_s:.1f} s for {_shortened(case)}')
 
     first_mb = None
