@@ -134,7 +134,7 @@ class NodeConfig:
     )
     error_stalled_s: float = param(
         5.0,
-        'Diagnostics: ERROR when one frame is in work for longer',
+        'Diagnostics: ERROR when one frame is in work, or a camera silent, for longer',
         bounds=(0.1, 3600.0),
         live=True,
     )
