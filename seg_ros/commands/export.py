@@ -9,7 +9,6 @@ on what. Without labelled images at hand it stays as it is.
 from __future__ import annotations
 
 import argparse
-import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--size', type=_size, metavar='HEIGHTxWIDTH', help='input size; the trained one if omitted'
     )
     parser.add_argument(
+        '--min-label-agreement',
+        type=float,
+        metavar='SHARE',
+        help='of the pixels on which engines must agree with torch (default: 0.999)',
+    )
+    parser.add_argument(
         '--weights-dtype',
         choices=('float32', 'float16'),
         default='float16',
@@ -52,13 +57,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export; prints how close the engines come to torch."""
-    from seg_ros.export import export_net
+    from seg_ros.export import MIN_LABEL_AGREEMENT, export_net
     from seg_ros.model_card import CARD_FILE, load_model_card
     from seg_ros.nets.deployed import load_net
     from seg_ros.training.model_folder import load_trained
 
-    for chatty in ('onnx_ir', 'onnxscript'):
-        logging.getLogger(chatty).setLevel(logging.ERROR)
+    agreement = args.min_label_agreement
+    agreement = MIN_LABEL_AGREEMENT if agreement is None else agreement
+    if not 0 < agreement <= 1:
+        raise ValueError(f'--min-label-agreement is {agreement}; allowed are above 0 up to 1')
     if (args.trained / CARD_FILE).is_file():
         card = load_model_card(args.trained)
         net = load_net(card).net
@@ -76,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
         images,
         weights_dtype=args.weights_dtype,
         overwrite=args.overwrite,
+        min_label_agreement=agreement,
     )
     for name, each in parity.items():
         print(

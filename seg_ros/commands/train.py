@@ -2,12 +2,14 @@
 
 python -m seg_ros train --config linknet_camvid data=<folder> epochs=100
 python -m seg_ros train --resume runs/<run>
+python -m seg_ros train --extend runs/<run> epochs=+50
 torchrun --nproc-per-node 4 -m seg_ros train --config linknet_camvid data=<folder>
 """
 
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -26,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--resume', type=Path, help='run folder, or a checkpoint in it, to go on with'
     )
+    parser.add_argument(
+        '--extend', type=Path, help='finished run to train longer, with epochs=+50'
+    )
     parser.add_argument('--quiet', action='store_true', help='no progress bar, no TensorBoard')
     parser.add_argument(
         'overrides',
@@ -40,11 +45,15 @@ def run(args: argparse.Namespace) -> int:
     from seg_ros.training.checkpoint import CheckpointError
 
     try:
+        if args.extend is not None:
+            if args.config or args.resume or args.run_folder:
+                raise ValueError('--extend takes epochs=+50, lr= and batch_size= only')
+            return _resume(args.extend, args)
         if args.resume is None:
             return _begin(args)
         if args.config or args.overrides or args.run_folder:
             raise ValueError('--resume goes on as the run began; give no other settings')
-        return _resume(args)
+        return _resume(args.resume, args)
     except CheckpointError as error:
         print(f'train: {error}', file=sys.stderr)
         return 1
@@ -70,26 +79,31 @@ def _begin(args: argparse.Namespace) -> int:
         return _conclude(done) if first else 0
 
 
-def _resume(args: argparse.Namespace) -> int:
+def _resume(source: Path, args: argparse.Namespace) -> int:
     from seg_ros.training.checkpoint import load_checkpoint
-    from seg_ros.training.distributed import process_group, rank
+    from seg_ros.training.distributed import process_group, rank, wait_for_all
+    from seg_ros.training.extension import extend
     from seg_ros.training.loop import train
     from seg_ros.training.preparation import pick_device
     from seg_ros.training.recipes import load_train_config
     from seg_ros.training.run_folder import CONFIG_FILE, has_checkpoint, locked
 
-    folder: Path = args.resume if args.resume.is_dir() else args.resume.parent.parent
+    folder = source if source.is_dir() else source.parent.parent
     if not (folder / CONFIG_FILE).is_file():
-        raise FileNotFoundError(f'{args.resume} is no run: there is no {folder / CONFIG_FILE}')
-    config = load_train_config(folder / CONFIG_FILE)
+        raise FileNotFoundError(f'{source} is no run: there is no {folder / CONFIG_FILE}')
+    device = load_train_config(folder / CONFIG_FILE).device
     with ExitStack() as held:
-        with process_group(pick_device(config.device).type):
+        with process_group(pick_device(device).type):
             first = rank() == 0
             if first:
                 held.enter_context(locked(folder))
+                if args.extend is not None:
+                    extend(folder, args.overrides)
+            wait_for_all()
+            config = load_train_config(folder / CONFIG_FILE)
             # A run that was killed before its first checkpoint begins again.
-            begun = has_checkpoint(folder) or args.resume != folder
-            resume = load_checkpoint(args.resume) if begun else None
+            begun = has_checkpoint(folder) or source != folder
+            resume = load_checkpoint(source) if begun else None
             done = train(config, folder, resume=resume, quiet=args.quiet)
         return _conclude(done) if first else 0
 
@@ -101,21 +115,11 @@ def _remove_if_empty(folder: Path) -> None:
 
 def _conclude(done: Run) -> int:
     """Report and model folder of a finished run; in the first process, the others are gone."""
-    from seg_ros.training.model_folder import export_run, free_model_folder
-    from seg_ros.training.report import write_report
+    from seg_ros.training.outcome import conclude
 
-    config, folder, store = done.config, done.folder, done.stores['val']
-    if not done.progress.finished:
+    if done.progress.finished:
+        conclude(done)
+    else:
         print(f'stopped after step {done.progress.step}; go on with:')
-        print(f'  python -m seg_ros train --resume {folder}')
-        return 0
-    history = done.progress.history
-    scores = write_report(folder, store, history, num_images=config.report_images)
-    images = 'validation' if config.holds_out else 'training'
-    print(f'run: {folder}, mIoU {scores["mean_iou"]:.4f} on {images} images')
-    print(f'report: {folder / "report" / "index.html"}')
-    if config.model_dir:
-        model = free_model_folder(Path(config.model_dir), config.name)
-        export_run(folder, model, store, weights_dtype=config.weights_dtype)
-        print(f'model: {model}')
+        print(f'  python -m seg_ros train --resume {shlex.quote(str(done.folder))}')
     return 0

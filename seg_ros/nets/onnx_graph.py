@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +17,7 @@ from seg_ros.nets.deployed import DeployedNet
 
 # What the oldest engines that setup.py accepts can read, and so the last for Ubuntu 22.04.
 OPSET, IR_VERSION = 20, 10
+_CHATTY = ('onnx_ir', 'onnxscript')  # they tell of every node that they fold or remove
 WeightsDtype = Literal['float32', 'float16']
 
 
@@ -30,6 +32,8 @@ def write_graph(
         path: The file to write.
         dtype: Storage of the kernels; computed with in float32.
     """
+    for chatty in _CHATTY:
+        logging.getLogger(chatty).setLevel(logging.ERROR)
     example = torch.zeros(1, *size_hw, 3, dtype=torch.uint8)
     with torch.no_grad():
         names = list(deployed.outputs(example))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +13,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 LOG = logging.getLogger(__name__)
+MEASURED_STEPS = 5  # from which the duration is estimated
 
 
 class Display(Protocol):
@@ -67,9 +69,17 @@ class TerminalDisplay:
         folder: Of TensorBoard's event files; None for none.
         total_steps: Steps of the whole run, for the time that is left; None if they are unknown.
         done_steps: Steps of it that are done.
+        work: How many steps as large as the next ones are left; None if that is unknown.
     """
 
-    def __init__(self, folder: Path | None, total_steps: int | None, done_steps: int) -> None:
+    def __init__(
+        self,
+        folder: Path | None,
+        total_steps: int | None,
+        done_steps: int,
+        work: float | None = None,
+    ) -> None:
+        self._work, self._steps, self._began = work, 0, 0.0
         self._writer: Any = None
         self.wants_pictures = folder is not None
         if folder is not None:
@@ -94,6 +104,7 @@ class TerminalDisplay:
     def step(self, loss: float | None, rate: float, images: int) -> None:
         """See ``Display``."""
         self._images += images
+        self._tell_duration()
         if loss is not None:
             self._loss = f'loss {loss:.3f} '
         speed = self._bar.format_dict['rate'] or 0.0
@@ -101,6 +112,19 @@ class TerminalDisplay:
             f'{self._loss}lr {rate:.1e} {speed * images:.1f} img/s', refresh=False
         )
         self._bar.update()
+
+    def _tell_duration(self) -> None:
+        """Once, after the first steps; the very first one also makes buffers ready."""
+        self._steps += 1
+        if self._steps == 1:
+            self._began = time.monotonic()
+        elif self._work is not None and self._steps == MEASURED_STEPS + 1:
+            seconds = (time.monotonic() - self._began) / MEASURED_STEPS
+            with logging_redirect_tqdm():
+                LOG.info(
+                    'expected duration: about %s of training, and the validations',
+                    _duration(seconds * max(0.0, self._work - self._steps)),
+                )
 
     def end_epoch(self, entry: dict[str, Any]) -> None:
         """See ``Display``."""
@@ -134,6 +158,15 @@ class TerminalDisplay:
         self._bar.close()
         if self._writer is not None:
             self._writer.close()
+
+
+def _duration(seconds: float) -> str:
+    """Seconds for people: ``3 h 20 min``."""
+    minutes = round(seconds / 60)
+    if minutes < 2:
+        return f'{round(seconds)} s'
+    hours, minutes = divmod(minutes, 60)
+    return f'{hours} h {minutes} min' if hours else f'{minutes} min'
 
 
 def _group(key: str) -> str:

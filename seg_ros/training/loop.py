@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from seg_ros.training import run_folder
+from seg_ros.training.banner import banner, total_steps, work_left
 from seg_ros.training.checkpoint import (
     FOLDER,
     Checkpoint,
@@ -70,7 +71,10 @@ def train(
     """
     run = prepare(config, folder, resume=resume)
     if rank() == 0 and not quiet:
-        run.display = TerminalDisplay(folder / 'tensorboard', _total_steps(run), run.progress.step)
+        LOG.info('%s', banner(run))
+        run.display = TerminalDisplay(
+            folder / 'tensorboard', total_steps(run), run.progress.step, work_left(run)
+        )
     with Interrupt() as interrupt:
         try:
             for number in range(run.progress.stage, len(config.stages)):
@@ -239,16 +243,6 @@ def _end_epoch(
 def _kept(run: Run) -> bool:
     every, progress = run.config.keep_every, run.progress
     return bool(every) and progress.epoch % every == 0 and progress.epoch_step == 0
-
-
-def _total_steps(run: Run) -> int | None:
-    if run.budget is not None:
-        return None
-    total = sum(
-        plan.epochs * batches_of(run, number).steps_per_epoch
-        for number, plan in enumerate(run.config.stages)
-    )
-    return min(total, run.config.max_steps or total)
 
 
 def _judge(run: Run, stage: Stage, validation: Validation, entry: dict[str, Any]) -> int | None:

@@ -143,14 +143,14 @@ def export_run(
         image = np.ascontiguousarray(store[position][0].permute(1, 2, 0).cpu().numpy())
         placement = place((image.shape[0], image.shape[1]), card.input)
         images.append(to_network(image, placement, 'rgb', card.input.mean))
-    parity = export_net(
+    export_net(
         net,
         replace(card, name=folder.name),
         folder,
         images,
         weights_dtype=cast('WeightsDtype', weights_dtype),
     )
-    LOG.info('%s is written; it agrees with torch: %s', folder, parity)
+    LOG.info('%s is written', folder)
     if load_train_config(run / CONFIG_FILE).holds_out:
         calibrate(folder, store.dataset, store.indices)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,12 @@ class FinalScores:
 
 
 def write_report(
-    run: Path, store: ImageStore, history: Sequence[dict[str, Any]], *, num_images: int = 6
+    run: Path,
+    store: ImageStore,
+    history: Sequence[dict[str, Any]],
+    facts: Mapping[str, str],
+    *,
+    num_images: int = 6,
 ) -> dict[str, Any]:
     """Score the best checkpoint of a run once more and write ``<run>/report``.
 
@@ -69,6 +74,7 @@ def write_report(
         run: The run folder.
         store: The validation images.
         history: Entries of ``Progress.history``.
+        facts: What else the page says of the run.
         num_images: How many of the best and of the worst images are shown.
 
     Returns:
@@ -113,7 +119,7 @@ def write_report(
     for name, data in encoded.items():
         write_atomically(folder / f'{name}.png', data)
     names = {kind: [store.name(i) for i in positions] for kind, positions in shown.items()}
-    page = _page(card, final, encoded, names)
+    page = _page(card, final, facts, encoded, names)
     write_atomically(folder / 'index.html', page.encode())
     return scores
 
@@ -152,6 +158,7 @@ def _write_class_table(path: Path, card: ModelCard, final: FinalScores) -> None:
 def _page(
     card: ModelCard,
     final: FinalScores,
+    run_facts: Mapping[str, str],
     pictures: dict[str, bytes],
     names: dict[str, list[str]],
 ) -> str:
@@ -167,7 +174,7 @@ def _page(
         for key in ('mean_iou', 'pixel_accuracy', 'class_accuracy', 'boundary_f1')
         if scores[key] is not None
     }
-    facts |= {'images': str(scores['images']), 'net': card.net}
+    facts |= {'images': str(scores['images']), 'net': card.net, **run_facts}
     facts |= {key: str(value) for key, value in card.provenance.items()}
     lines = ''.join(
         f'<dt>{html.escape(key)}</dt><dd>{html.escape(value)}</dd>' for key, value in facts.items()

@@ -130,3 +130,84 @@ def test_a_batch_of_one_names_the_setting(tiny_settings, tmp_path, capsys):
     assert 'net fast_scnn' in message
     assert 'stages.0.batch_size=1' in message
     assert 'Use batch_size=2 or more' in message
+
+
+def lines_of(text):
+    return dict(line.split(': ', 1) for line in text.splitlines() if ': ' in line)
+
+
+def test_the_end_says_where_everything_is_and_how_to_run_it(here, settings, capsys):
+    assert cli.main(['train', '--quiet', *settings, 'max_steps=0']) == 0
+    said = lines_of(capsys.readouterr().out)
+    run = next((here / 'runs').iterdir())
+    assert said['run'] == str(run)
+    assert said['settings'] == str(run / 'config.yaml')
+    checkpoint, epoch = said['checkpoint'].split(', epoch ')
+    assert epoch.startswith(f'{load_checkpoint(checkpoint).progress["epoch"]} of 4')
+    assert said['model'] == str(here / 'models/tiny')
+    command = 'segmentation_node --ros-args -p model:=' + said['model']
+    assert said['run it with'] == f'ros2 run seg_ros {command}'
+    page = (run / 'report/index.html').read_text()
+    for value in said.values():
+        assert value in page or 'mIoU' in value
+
+
+def test_a_run_that_ended_in_a_small_stage_says_so(here, settings, capsys):
+    assert cli.main(['train', '--quiet', *settings, 'max_steps=1']) == 0
+    said = lines_of(capsys.readouterr().out)
+    assert said['input'].startswith('16x24 (rows x columns). The run ended in a stage of this')
+    assert '--size 32x48' in said['input']
+
+
+def test_a_finished_run_that_is_resumed_leaves_its_model_as_it_is(here, settings, capsys):
+    assert cli.main(['train', '--quiet', '--run-folder', 'run', *settings]) == 0
+    (here / 'models/tiny/model_int8.onnx').write_bytes(b'made with patience')
+    before = contents(here / 'models/tiny')
+    assert cli.main(['train', '--quiet', '--resume', 'run']) == 0
+    assert contents(here / 'models/tiny') == before
+    assert [path.name for path in (here / 'models').iterdir()] == ['tiny']
+    shutil.rmtree(here / 'models/tiny')
+    assert cli.main(['train', '--quiet', '--resume', 'run']) == 0
+    assert 'model.onnx' in contents(here / 'models/tiny')
+
+
+def test_a_model_that_no_engine_agrees_with_loses_no_report(here, settings, monkeypatch, capsys):
+    def refuse(*_, **__):
+        raise ValueError('an engine disagrees with torch')
+
+    monkeypatch.setattr('seg_ros.training.outcome.export_run', refuse)
+    assert cli.main(['train', '--quiet', '--run-folder', 'run', *settings]) == 2
+    output = capsys.readouterr()
+    assert 'python -m seg_ros export' in output.err
+    assert lines_of(output.out)['report'] == str(here / 'run/report/index.html')
+    assert (here / 'run/report/index.html').is_file()
+
+
+@pytest.mark.parametrize('ended', [[], ['max_steps=3'], ['target_score=0.001']], ids=str)
+def test_a_finished_run_is_extended(here, settings, capsys, ended):
+    run = ['train', '--quiet', '--run-folder', 'run', *settings, 'max_steps=0', 'model_dir=']
+    assert cli.main([*run, *ended]) == 0
+    before = load_checkpoint(here / 'run').progress
+    extension = ['train', '--quiet', '--extend', 'run', 'epochs=+3', 'lr=1e-4']
+    assert cli.main(extension) == 0
+    after = load_checkpoint(here / 'run').progress
+    assert after['finished']
+    assert after['epoch'] == before['epoch'] + 3
+    assert after['history'][: before['epoch']] == before['history']
+    assert {entry['stage'] for entry in after['history'][-3:]} == {before['stage'] + 1}
+    assert after['history'][-3]['learning_rate'] <= 1e-4
+    assert cli.main(extension) == 0  # and again
+    assert load_checkpoint(here / 'run').progress['epoch'] == before['epoch'] + 6
+
+
+@pytest.mark.parametrize(
+    'overrides', [[], ['epochs=3'], ['epochs=+3', 'seed=1'], ['epochs=+0'], ['epochs=+x']]
+)
+def test_a_wrong_extension_changes_nothing(here, settings, capsys, overrides):
+    run = ['train', '--quiet', '--run-folder', 'run', *settings, 'model_dir=']
+    assert cli.main(run) == 0
+    before = (here / 'run/config.yaml').read_bytes()
+    assert cli.main(['train', '--quiet', '--extend', 'run', *overrides]) == 2
+    assert 'epochs' in capsys.readouterr().err
+    assert (here / 'run/config.yaml').read_bytes() == before
+    assert load_checkpoint(here / 'run').progress['finished']

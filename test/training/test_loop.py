@@ -166,7 +166,8 @@ def test_images_of_one_size_on_the_device_are_batched_at_once(tiny_config, tmp_p
 
 
 def test_a_target_score_ends_the_run(tiny_config, tmp_path):
-    run = train(tiny_config('target_score=0.01', 'stages.0.epochs=50'), tmp_path, quiet=True)
+    stages = 'stages=[{epochs: 50, batch_size: 4}]'
+    run = train(tiny_config('target_score=0.01', stages), tmp_path, quiet=True)
     assert run.progress.finished
     assert run.progress.epoch == 1
 
