@@ -2,6 +2,7 @@ r"""Score a model on rosbags or on a dataset, without any ROS installed.
 
     python -m seg_ros evaluate --bag DRIVE --image-topic /camera/image_raw/compressed \
         --label-topic /ground_truth/labels --model road_linknet --html report.html
+    python -m seg_ros evaluate runs/<run>
     python -m seg_ros evaluate --dataset camvid --root DIR --split val --model road_linknet
 
 Several models, backends or precisions in one call are compared. Exit status: 0; 1 below
@@ -10,21 +11,30 @@ Several models, backends or precisions in one call are compared. Exit status: 0;
 
 from __future__ import annotations
 
+import re
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from seg_ros.evaluation.frames import FrameSource
     from seg_ros.evaluation.report import Comparison, Report
+    from seg_ros.model_card import ClassInfo
     from seg_ros.segmenter import Segmenter
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group('what to evaluate on')
+    what.add_argument(
+        'trained',
+        nargs='?',
+        metavar='RUN',
+        type=Path,
+        help='run folder: the images that it held out, and its model unless --model is given',
+    )
     what.add_argument('--bag', type=Path, nargs='+', help='rosbag2 folders')
     what.add_argument('--image-topic', help='Image or CompressedImage; the only one by default')
     what.add_argument('--label-topic', help='true class ids per pixel; 255 is void')
@@ -38,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--void-ids', type=int, nargs='+', default=(), help='ids of the truth that mean void, too'
     )
     how = parser.add_argument_group('what to evaluate')
-    how.add_argument('--model', nargs='+', required=True, help='names or paths of models')
+    how.add_argument('--model', nargs='+', help='names or paths of models')
     how.add_argument('--backend', nargs='+', default=['auto'], help='engines')
     how.add_argument(
         '--precision', nargs='+', default=['auto'], help='fp32, bf16, int8, ... or auto'
@@ -46,6 +56,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument('--num-threads', type=int, default=0, help='of the engine; 0: its choice')
     how.add_argument('--min-confidence', type=float, default=0.0, help='below: void')
     how.add_argument('--no-boundary', action='store_true', help='leave out boundary F1 (faster)')
+    how.add_argument('--flip', action='store_true', help='mean of image and mirror image')
+    how.add_argument(
+        '--windows',
+        metavar='HEIGHTxWIDTH',
+        help='bring images to this size and slide the input of the model over them',
+    )
     out = parser.add_argument_group('results')
     out.add_argument('--json', type=Path, help='file for the report as JSON')
     out.add_argument('--html', type=Path, help='file for the report as a page')
@@ -66,8 +82,10 @@ def run(args: argparse.Namespace) -> int:
 
     _check(args)
     segmenters = [
-        load(model, backend=backend, precision=precision, num_threads=args.num_threads)
-        for model in args.model
+        _averaged(
+            load(model, backend=backend, precision=precision, num_threads=args.num_threads), args
+        )
+        for model in args.model or [_model_of(args.trained)]
         for backend in args.backend
         for precision in args.precision
     ]
@@ -114,8 +132,10 @@ def _save(result: Report | Comparison, args: argparse.Namespace) -> None:
 def _check(args: argparse.Namespace) -> None:
     from seg_ros.result_files import demand_place
 
-    if bool(args.bag) == bool(args.dataset):
-        raise ValueError('give either --bag or --dataset')
+    if sum(map(bool, (args.bag, args.dataset, args.trained))) != 1:
+        raise ValueError('give one of --bag, --dataset and a run folder')
+    if not args.model and not args.trained:
+        raise ValueError('give --model, one or several')
     if args.dataset and not args.root:
         raise ValueError('--dataset needs --root, the folder where its files lie')
     if args.dataset and args.write_bag:
@@ -134,6 +154,8 @@ def _source(
     from seg_ros.datasets import build_dataset
     from seg_ros.evaluation.frames import BagFrames, DatasetFrames
 
+    if args.trained:
+        return _held_out(args.trained, segmenters[0].card.classes)
     if args.dataset:
         dataset = build_dataset(args.dataset, args.root, args.split)
         classes = segmenters[0].card.classes
@@ -145,6 +167,36 @@ def _source(
         slop_ms=args.slop_ms,
         copy_to=predictions.writer if predictions else None,
     )
+
+
+def _model_of(run: Path) -> str:
+    from seg_ros.training.outcome import load_outcome
+
+    model = load_outcome(run).get('model', '')
+    if not model:
+        raise ValueError(f'{run} has written no model; give one with --model')
+    return str(model)
+
+
+def _held_out(run: Path, classes: Sequence[ClassInfo]) -> FrameSource:
+    from seg_ros.datasets.selection import Selection
+    from seg_ros.evaluation.frames import DatasetFrames
+    from seg_ros.training.model_folder import validation_images
+
+    store = validation_images(run)
+    held_out = Selection(store.dataset, store.indices)
+    return DatasetFrames(held_out, classes, name=run.resolve().name, split='held out')
+
+
+def _averaged(segmenter: Segmenter, args: argparse.Namespace) -> Segmenter:
+    from seg_ros.evaluation.averaging import with_mirror, with_windows
+
+    if args.windows:
+        match = re.fullmatch(r'(\d{1,5})x(\d{1,5})', args.windows)
+        if not match:
+            raise ValueError(f'--windows {args.windows!r}: write it as 720x960')
+        segmenter = with_windows(segmenter, (int(match[1]), int(match[2])))
+    return with_mirror(segmenter) if args.flip else segmenter
 
 
 def _status(reports: list[Report], min_miou: float | None) -> int:

@@ -211,3 +211,21 @@ def test_a_wrong_extension_changes_nothing(here, settings, capsys, overrides):
     assert 'epochs' in capsys.readouterr().err
     assert (here / 'run/config.yaml').read_bytes() == before
     assert load_checkpoint(here / 'run').progress['finished']
+
+
+def test_evaluate_scores_what_a_run_held_out(here, settings, capsys):
+    split = ['split.mode=random', 'split.val_fraction=0.3']
+    run = ['train', '--quiet', '--run-folder', 'run', *settings, *split, 'data=all']
+    (here / 'all').mkdir()
+    for kind in ('images', 'labels'):
+        shutil.copytree(here / 'scenes' / kind / 'train', here / 'all' / kind)
+    shutil.copy(here / 'scenes/classes.yaml', here / 'all')
+    assert cli.main(run) == 0
+    scores = json.loads((here / 'run/report/scores.json').read_text())
+    arguments = ['evaluate', 'run', '--backend', 'onnxruntime', '--precision', 'fp32', '--quiet']
+    assert cli.main([*arguments, '--json', 'report.json']) == 0
+    report = json.loads((here / 'report.json').read_text())
+    assert report['frames'] == scores['images'] == 3
+    assert report['miou'] == pytest.approx(scores['mean_iou'], abs=5e-3)
+    assert cli.main([*arguments, '--dataset', 'folder', '--root', 'all']) == 2
+    assert 'give one of --bag, --dataset and a run folder' in capsys.readouterr().err
