@@ -21,7 +21,7 @@ def extend(run: Path, overrides: Sequence[str]) -> None:
     """Add a stage to a finished run, which then goes on as a resumed one.
 
     The stage is the last one again, with a schedule of its own from its peak. What ended the run
-    early (``max_steps``, ``target_score``) no longer counts.
+    early (``max_steps``, ``target_score``, ``time_budget_min``) no longer counts.
 
     Args:
         run: The run folder.
@@ -59,7 +59,9 @@ def _extended(
         learning_rate=float(settings.get('lr', last.learning_rate)),
         batch_size=settings.get('batch_size', last.batch_size),
     )
-    return replace(config, stages=(*done, more), max_steps=0, target_score=0.0)
+    return replace(
+        config, stages=(*done, more), max_steps=0, target_score=0.0, time_budget_min=0.0
+    )
 
 
 def _reopen(description: Path) -> None:
