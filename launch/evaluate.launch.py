@@ -57,6 +57,7 @@ ARGUMENTS = (
     ('quiet_after_s', '5.0', 'End when nothing came for this time'),
     ('json', '', 'File for the report as JSON'),
     ('html', 'evaluation.html', 'File for the report as a page'),
+    ('overwrite', 'false', 'Replace reports that exist'),
 )
 
 
@@ -84,6 +85,7 @@ def start(context: LaunchContext) -> list:
         'start_within_s': START_WITHIN_S,
         'json': str(Path(given['json']).absolute()) if given['json'] else '',
         'html': str(Path(given['html']).absolute()) if given['html'] else '',
+        'overwrite': is_true(given, 'overwrite'),
     }
     for name in ('min_miou', 'min_scored', 'quiet_after_s'):
         scoring[name] = number(given, name)

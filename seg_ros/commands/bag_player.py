@@ -1,4 +1,4 @@
-"""Play a rosbag2 into topics, where ros2 bag play is not at hand.
+"""Play a bag into topics, where ros2 bag play is not at hand.
 
 The serialised messages go out as they were recorded, with their timing. Without --topics every
 topic is played whose message type is installed.
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('bag', type=Path, help='rosbag2 folder')
+    parser.add_argument('bag', type=Path, help='rosbag2, or a bag of ROS 1')
     parser.add_argument('--topics', nargs='+', default=(), help='which ones; all by default')
     parser.add_argument('--rate', type=float, default=1.0, help='speed; 2 is twice as fast')
     parser.add_argument('--start', type=float, default=0.0, help='seconds to leave out in front')
@@ -48,15 +48,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Play until the end, SIGINT or SIGTERM."""
     import rclpy
-    from rclpy.signals import SignalHandlerOptions
 
     from seg_ros.node.bag_player import BagPlayer
-    from seg_ros.node.runtime import stop_on_signals, use_large_image_profile
+    from seg_ros.node.runtime import start_rclpy, stop_on_signals, use_large_image_profile
 
     stop = stop_on_signals()
     use_large_image_profile()
-    rclpy.init(args=args.ros_arguments, signal_handler_options=SignalHandlerOptions.NO)
     try:
+        start_rclpy(args.ros_arguments)
         node = rclpy.create_node('bag_player')
         player = BagPlayer(
             node, args.bag, args.topics, reliable=not args.best_effort, clock_hz=args.clock

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import operator
 import threading
@@ -14,6 +13,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from rosgraph_msgs.msg import Clock
 
 from seg_ros.bags import Bag, BagMessage
+from seg_ros.node.message_types import message_class
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -24,19 +24,6 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.02
 _SETTLE_S = 0.5
-
-
-def message_class(type_name: str) -> type:
-    """Import the class of ``package/msg/Name``.
-
-    Raises:
-        ValueError: If the package is not installed.
-    """
-    package, _, name = type_name.split('/')
-    try:
-        return getattr(importlib.import_module(f'{package}.msg'), name)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f'message type {type_name} is not installed: {error}') from error
 
 
 def serialized_qos(*, reliable: bool = True, depth: int = 10) -> QoSProfile:

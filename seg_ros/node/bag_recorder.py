@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from seg_ros.bags import BagMessage, header_stamp_ns
-from seg_ros.node.bag_player import message_class, serialized_qos
+from seg_ros.node.bag_player import serialized_qos
+from seg_ros.node.message_types import message_class
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

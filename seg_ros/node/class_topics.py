@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from std_msgs.msg import Header, String
 
 from seg_ros.node import messages
+from seg_ros.node.message_types import message_class
 from seg_ros.node.publisher import LATCHED, create_publisher
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class ClassTopics:
         self._info = None
         if messages.HAS_VISION_MSGS:
             self._info = create_publisher(
-                node, messages.message_class('vision_msgs/LabelInfo'), '~/label_info', LATCHED
+                node, message_class('vision_msgs/LabelInfo'), '~/label_info', LATCHED
             )
 
     def announce(self, classes: Sequence[ClassInfo], threshold: float) -> None:

@@ -54,6 +54,7 @@ class EvaluationConfig:
     )
     json: str = param('', 'File for the report as JSON, written at the end')
     html: str = param('', 'File for the report as a page, written at the end')
+    overwrite: bool = param(False, 'Replace these files where they exist')
 
     def __post_init__(self) -> None:
         validate(self)

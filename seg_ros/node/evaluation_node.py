@@ -20,16 +20,17 @@ from std_msgs.msg import String
 from seg_ros.bags import COMPRESSED_IMAGE_TYPE, IMAGE_TYPE, header_stamp_ns
 from seg_ros.evaluation.live import PARTS, LatencyFrom, LiveEvaluation, Part
 from seg_ros.evaluation.page import save_page
-from seg_ros.evaluation.report import build_report, headline, save_json
+from seg_ros.evaluation.report import Report, build_report, headline, save_json
 from seg_ros.evaluation.scoring import Scoring
 from seg_ros.model_card import GRAPH_FILE, ModelCard, load_model_card
-from seg_ros.node.bag_player import message_class
 from seg_ros.node.config import COMPRESSED
 from seg_ros.node.evaluation_config import EvaluationConfig
+from seg_ros.node.message_types import message_class
 from seg_ros.node.messages import from_class_names
 from seg_ros.node.parameter_service import ParameterService
 from seg_ros.node.parameters import declare_parameters
 from seg_ros.node.publisher import LATCHED, create_publisher
+from seg_ros.result_files import demand_place
 from seg_ros.segmenter import find_model
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class EvaluationNode(Node):
     Raises:
         ValueError: If a parameter is unknown or wrong.
         FileNotFoundError: If there is no such model.
+        FileExistsError: If a report exists that may not be replaced.
     """
 
     def __init__(
@@ -61,6 +63,8 @@ class EvaluationNode(Node):
         super().__init__('evaluation', start_parameter_services=False)
         self.config = declare_parameters(self, defaults or EvaluationConfig(), arguments)
         self._parameter_service = ParameterService(self, self.config)
+        for name in filter(None, (self.config.json, self.config.html)):
+            demand_place(Path(name), overwrite=self.config.overwrite)
         self.is_done = False
         self._card: ModelCard | None = None
         self._live: LiveEvaluation | None = None
@@ -125,19 +129,21 @@ class EvaluationNode(Node):
         self._live.receive(part, kind, data, now_s, age_ms)
 
     def _age_ms(self, data: bytes) -> float:
+        try:
+            stamp_ns = header_stamp_ns(data)
+        except ValueError:  # which the evaluation lists as such
+            return math.nan
         clock = self.get_clock()
-        stamp = Time(nanoseconds=max(0, header_stamp_ns(data)), clock_type=clock.clock_type)
+        stamp = Time(nanoseconds=max(0, stamp_ns), clock_type=clock.clock_type)
         return float((clock.now() - stamp).nanoseconds) / 1e6
 
     def _take_class_names(self, message: String) -> None:
         if self._live is not None:
             return
         try:
-            classes = from_class_names(message.data)
-        except ValueError as error:
+            self._begin(from_class_names(message.data))
+        except ValueError as error:  # others may come
             self.get_logger().error(f'{_CLASS_NAMES}: {error}')
-            return
-        self._begin(classes)
 
     def _begin(self, classes: Sequence[ClassInfo]) -> None:
         config = self.config
@@ -233,7 +239,7 @@ class EvaluationNode(Node):
             self.get_logger().error(f'no classes came on {_CLASS_NAMES}: nothing was scored')
             return _BAD_INPUT
         self._live.finish()
-        scoring, config = self._live.scoring, self.config
+        scoring = self._live.scoring
         report = build_report(
             scoring,
             model=self._tested.get('model_name') or (self._card.name if self._card else 'unknown'),
@@ -247,10 +253,6 @@ class EvaluationNode(Node):
             },
             examples=self._live.examples.chosen(),
         )
-        if config.json:
-            save_json(report.content, Path(config.json))
-        if config.html:
-            save_page(report, Path(config.html))
         log = self.get_logger()
         miou = report.content['miou']
         log.info(
@@ -259,7 +261,9 @@ class EvaluationNode(Node):
         )
         for line in scoring.skips.lines():
             log.warning(f'skipped: {line}')
-        return self._verdict(scoring, miou)
+        is_saved = self._save(report)
+        status = self._verdict(scoring, miou)
+        return status if is_saved else _BAD_INPUT
 
     def _verdict(self, scoring: Scoring, miou: float | None) -> int:
         """Exit status of a finished evaluation; says why where it is not 0."""
@@ -279,11 +283,26 @@ class EvaluationNode(Node):
             status = _BELOW
         return status
 
+    def _save(self, report: Report) -> bool:
+        """Write what was asked for; the scores are in the log already."""
+        is_complete = True
+        for name, save in (
+            (self.config.json, lambda path: save_json(report.content, path)),
+            (self.config.html, lambda path: save_page(report, path)),
+        ):
+            try:
+                if name:
+                    save(Path(name))
+            except ValueError as error:
+                self.get_logger().error(str(error))
+                is_complete = False
+        return is_complete
+
     def _find_card(self) -> ModelCard | None:
         """The card of the model under test, where it is the one that lies here."""
         try:
             card = load_model_card(find_model(self._tested['model_name']))
-        except (KeyError, ValueError, FileNotFoundError):
+        except (KeyError, ValueError, OSError, RuntimeError):  # a name that a stranger sent
             return None
         return card if card.files.get(GRAPH_FILE) == self._tested.get('model_sha256') else None
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-import importlib
 import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from geometry_msgs.msg import Point32, PolygonStamped
@@ -14,6 +13,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Header, String
 
 from seg_ros.model_card import ClassInfo
+from seg_ros.schema import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,13 +35,6 @@ HAS_VISION_MSGS = LabelInfo is not None
 
 _MAX_CLASS_NAMES = 1 << 16  # characters
 _BYTES_PER_PIXEL = {'mono8': 1, '16SC1': 2, 'rgb8': 3}
-
-
-def message_class(name: str) -> type:
-    """Find a message class by its ROS name, ``sensor_msgs/Image``."""
-    package, _, kind = name.partition('/')
-    found: type = getattr(importlib.import_module(f'{package}.msg'), kind)
-    return found
 
 
 def to_image(pixels: np.ndarray, encoding: str, header: Header) -> Image:
@@ -85,12 +78,22 @@ def from_class_names(data: str) -> tuple[ClassInfo, ...]:
     if len(data) > _MAX_CLASS_NAMES:
         raise ValueError(f'class names of {len(data)} characters; allowed are {_MAX_CLASS_NAMES}')
     try:
-        return tuple(
-            ClassInfo(row['id'], row['name'], (row['color'][0], row['color'][1], row['color'][2]))
-            for row in json.loads(data)
-        )
+        classes = tuple(_class_of(row) for row in json.loads(data))
     except (KeyError, TypeError, IndexError, RecursionError) as error:
         raise ValueError(f'no list of {{id, name, color}}: {error!r}') from error
+    for what in ('id', 'name'):
+        values = [getattr(entry, what) for entry in classes]
+        if not values or len(set(values)) < len(values):
+            raise ValueError(f'no class, or two that share a {what}: {quoted(values)}')
+    return classes
+
+
+def _class_of(row: dict[str, Any]) -> ClassInfo:
+    red, green, blue = row['color']
+    numbers = (row['id'], red, green, blue)
+    if any(type(number) is not int for number in numbers) or not isinstance(row['name'], str):
+        raise TypeError(f'{quoted(row)}: id and colours are whole numbers, the name is a text')
+    return ClassInfo(row['id'], row['name'], (red, green, blue))
 
 
 def to_label_info(classes: Sequence[ClassInfo], header: Header, threshold: float) -> LabelInfo:

@@ -12,6 +12,7 @@ from std_msgs.msg import Float64, Header
 from seg_ros.geometry import ball_candidates, drivable_edge, field_boundary
 from seg_ros.node import messages
 from seg_ros.node.interface import CAMERA_TOPICS
+from seg_ros.node.message_types import message_class
 from seg_ros.node.publisher import create_publisher
 from seg_ros.overlay import blend, colorize
 
@@ -69,9 +70,7 @@ class Outputs:
     def offer(self, topics: Mapping[str, str]) -> None:
         """Put topics (name -> type) on the graph beside those that are there."""
         created = {
-            name: create_publisher(
-                self._node, messages.message_class(kind), f'~/{self._prefix}{name}'
-            )
+            name: create_publisher(self._node, message_class(kind), f'~/{self._prefix}{name}')
             for name, kind in topics.items()
             if name not in self._publishers
         }

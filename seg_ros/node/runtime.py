@@ -31,7 +31,13 @@ if TYPE_CHECKING:
 
 _WAKE_PERIOD_S = 0.1
 _CALLBACKS_END_WITHIN_S = 1.0
-_WRONG_ARGUMENTS = (ValueError, FileNotFoundError, NameValidationException, ParameterException)
+_WRONG_ARGUMENTS = (
+    ValueError,
+    FileNotFoundError,
+    FileExistsError,
+    NameValidationException,
+    ParameterException,
+)
 _NO_LOG_FILE = '--disable-external-lib-logs'
 # glibc's mallopt(3): parameter -> bytes. A 4K image in bgr8 takes 24 MiB.
 _MALLOC_THRESHOLDS = {-3: 32 << 20, -1: 256 << 20}  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
@@ -130,7 +136,7 @@ def spin(build_node: Callable[[], Node], ros_arguments: list[str]) -> int:
     use_large_image_profile()
     try:
         try:
-            _start_rclpy(ros_arguments)
+            start_rclpy(ros_arguments)
             node = build_node()
         except _WRONG_ARGUMENTS as error:
             print(error, file=sys.stderr)
@@ -142,7 +148,7 @@ def spin(build_node: Callable[[], Node], ros_arguments: list[str]) -> int:
     return status
 
 
-def _start_rclpy(ros_arguments: list[str]) -> None:
+def start_rclpy(ros_arguments: list[str]) -> None:
     """Start rclpy; without a log file where none can be written (no or a read-only home).
 
     Raises:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,11 +23,12 @@ from test.node.conftest import node_process, wait_for
 
 rclpy = pytest.importorskip('rclpy', reason='rclpy is not installed')
 
-from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue  # noqa: E402
+from rclpy.duration import Duration  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from std_msgs.msg import Header, String  # noqa: E402
 
-from seg_ros.node.messages import to_class_names, to_image  # noqa: E402
+from seg_ros.node.messages import from_class_names, to_class_names, to_image  # noqa: E402
 from seg_ros.node.publisher import LATCHED  # noqa: E402
 
 pytestmark = pytest.mark.ros
@@ -118,11 +120,11 @@ class Camera:
         node = robot.node
         latched = node.create_publisher(String, f'{namespace}/segmentation/class_names', LATCHED)
         latched.publish(to_class_names(PRIMARY_CLASSES))
-        self._publishers = [
+        self.publishers = [
             node.create_publisher(Image, f'{namespace}/{topic}', 50)
             for topic in ('image', 'ground_truth/labels', 'segmentation/label_mask')
         ]
-        for publisher in self._publishers:
+        for publisher in self.publishers:
             wait_for(publisher.get_subscription_count, what='the evaluation to subscribe')
         self._node = node
 
@@ -132,8 +134,8 @@ class Camera:
         header = Header(stamp=stamp, frame_id='camera')
         prediction = np.roll(truth, 1, axis=0)
         pictures = ((image, 'rgb8'), (truth, 'mono8'), (prediction, 'mono8'))
-        for publisher, (pixels, encoding) in zip(self._publishers, pictures, strict=True):
-            if answered or publisher is not self._publishers[2]:
+        for publisher, (pixels, encoding) in zip(self.publishers, pictures, strict=True):
+            if answered or publisher is not self.publishers[2]:
                 publisher.publish(to_image(pixels, encoding, header))
         return truth, prediction
 
@@ -178,6 +180,73 @@ def test_drops_are_counted_and_the_running_scores_published(tmp_path, robot):
     assert final['timing']['latency_is'].startswith("From the header's stamp")
     assert 0 < final['latency_ms']['p50'] < 1000
     assert '3 dropped frames' in page.read_text()
+
+
+def test_what_strangers_send_ends_no_evaluation(tmp_path, robot):
+    """Eight bytes for a mask, classes that are void here, a model name from nowhere."""
+    report = tmp_path / 'report.json'
+    arguments = parameters('/odd', json=report, void_ids='[254,255]')
+    with process('evaluation_node', *arguments) as evaluation:
+        names = robot.node.create_publisher(String, '/odd/segmentation/class_names', LATCHED)
+        wait_for(names.get_subscription_count, what='the evaluation to subscribe')
+        names.publish(to_class_names([replace(PRIMARY_CLASSES[0], id=254)]))  # void there
+        assert names.wait_for_all_acked(Duration(seconds=10))
+        robot.node.destroy_publisher(names)
+        robot.listen('/odd/evaluation/report_json', String)
+        camera = Camera(robot, '/odd')
+        odd = DiagnosticStatus(name='robot: x', values=[KeyValue(key='backend', value='x')])
+        odd.values.append(KeyValue(key='model_name', value='~nobody/' + 'x' * 400))
+        diagnostics = robot.node.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        wait_for(diagnostics.get_subscription_count, what='the evaluation to listen')
+
+        def are_scored():
+            diagnostics.publish(DiagnosticArray(status=[odd]))
+            for publisher in camera.publishers:
+                publisher.publish(b'\0\1\0\0\0\0\0\0')
+            camera.send(1, answered=True)
+            received = robot.received['/odd/evaluation/report_json']
+            return received and json.loads(received[-1].data)['frames'] > 1
+
+        wait_for(are_scored, what='frames to be scored after all that')
+        evaluation.send_signal(signal.SIGINT)
+        _, log = evaluation.communicate(timeout=15)
+        assert evaluation.returncode == 0
+    assert 'a callback failed' not in log
+    assert 'segmentation/class_names: void ids [254] are classes' in log
+    reasons = json.loads(report.read_text())['skipped']['reasons']
+    assert 'message without a readable header' in [entry['reason'] for entry in reasons]
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        '7',
+        '[7]',
+        '[]',
+        '[' * 9999,
+        '[{"id": 1.5, "name": "a", "color": [0, 0, 0]}]',
+        '[{"id": 1, "name": 7, "color": [0, 0, 0]}]',
+        '[{"id": 1, "name": "a", "color": [0, 0]}]',
+        '[{"id": 1, "name": "a", "color": [0, 0, 999]}]',
+        '[{"id": 1, "name": "a", "color": [0, 0, 0]}, {"id": 1, "name": "b", "color": [0, 0, 0]}]',
+    ],
+)
+def test_class_lists_that_are_none_are_refused(text):
+    with pytest.raises(ValueError, match=r'class|expected|id'):
+        from_class_names(text)
+
+
+def test_an_existing_report_is_refused_at_the_start_unless_it_may_be_replaced(tmp_path):
+    report = tmp_path / 'report.json'
+    report.write_text('of last week')
+    with process('evaluation_node', *parameters('/x', json=report)) as evaluation:
+        _, error = evaluation.communicate(timeout=20)
+        assert evaluation.returncode == os.EX_CONFIG
+    assert 'report.json exists; choose another name' in error
+    assert report.read_text() == 'of last week'
+    values = {'json': report, 'overwrite': 'true', 'start_within_s': 0.2}
+    with process('evaluation_node', *parameters('/x', **values)) as evaluation:
+        assert evaluation.wait(timeout=20) == 2  # nothing came
 
 
 @pytest.mark.parametrize(
