@@ -16,7 +16,6 @@ import struct
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import apsw
 from rosbags import rosbag1
@@ -43,6 +42,7 @@ MAX_METADATA_BYTES = 1 << 22  # 1000 topics take half a megabyte
 _MAX_NESTING = 50  # of its brackets; rosbag2 writes 2, and the time to parse grows with the square
 _STORAGE_SUFFIXES = ('.mcap', '.db3')
 _ROS1_SUFFIX = '.bag'
+_URI_SPECIAL = re.compile(rb'[^A-Za-z0-9/._-]')
 _TABLES = ('messages', 'topics', 'schema', 'metadata', 'message_definitions')
 
 
@@ -177,7 +177,7 @@ class _SqliteReader(Sqlite3Reader):
             if _journal(file) is not None:
                 file = self._recovered(file)
             # rosbags makes a URI of it; a name may hold any byte.
-            self.path = Path(quote(os.fsencode(file)))
+            self.path = Path(_URI_SPECIAL.sub(_percent_encoded, os.fsencode(file)).decode('ascii'))
             self._check_tables()
             super().open()
         except BaseException:
@@ -227,6 +227,10 @@ class _SqliteReader(Sqlite3Reader):
                 )
                 if doubled:
                     raise ReaderError('several topics share an id')
+
+
+def _percent_encoded(match: re.Match[bytes]) -> bytes:
+    return b'%%%02x' % match[0][0]
 
 
 def _storage_of(path: Path) -> _McapReader | _SqliteReader:

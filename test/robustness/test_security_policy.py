@@ -117,4 +117,4 @@ def _check_loader(module, function, call):
         loaders = [keyword.value.id for keyword in call.keywords if keyword.arg == 'Loader']
         # each is a subclass of SafeLoader that allows less
         assert loaders
-        assert set(loaders) <= {'_CardLoader', '_Loader'}
+        assert set(loaders) <= {'_PlainLoader', '_Loader'}
