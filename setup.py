@@ -20,7 +20,8 @@ def tree(folder: str) -> list[tuple[str, list[str]]]:
 
 def venv_note() -> list[tuple[str, list[str]]]:
     """Note the venv that colcon builds in, for executables that are started outside it."""
-    venv = os.environ.get('VIRTUAL_ENV') or (sys.prefix if sys.prefix != sys.base_prefix else '')
+    own = Path(sys.executable).parent.parent  # not sys.prefix: colcon sets it to where it installs
+    venv = os.environ.get('VIRTUAL_ENV') or (str(own) if (own / 'pyvenv.cfg').is_file() else '')
     if not venv or not {'install', 'develop'} & set(sys.argv):  # colcon's two ways, not a wheel
         return []
     note = Path('build/venv')

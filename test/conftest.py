@@ -15,6 +15,7 @@ from test.libraries import (
     pytest_report_header,  # noqa: F401 - a hook
     pytest_runtest_makereport,  # noqa: F401 - a hook
 )
+from test.primary_graph import read_graph
 from test.ros_domain import claim_ros_domain
 
 # Before rclpy is imported anywhere: the tests' DDS stays on this machine, away from other robots.
@@ -40,37 +41,9 @@ def write_primary_model(
     stride: int = 4,
     classes: tuple[ClassInfo, ...] = PRIMARY_CLASSES,
 ) -> Path:
-    """Write a model that says which of red, green and blue is the strongest at a pixel.
-
-    The logits are the mean of the normalised channels over stride x stride pixels.
-    """
-    import onnx
-    from onnx import TensorProto, helper
-
+    """Write a model that says which of red, green and blue is the strongest at a pixel."""
     folder.mkdir(parents=True)
-    nodes = [
-        helper.make_node('Cast', ['image'], ['float'], to=TensorProto.FLOAT),
-        helper.make_node('Transpose', ['float'], ['chw'], perm=[0, 3, 1, 2]),
-        helper.make_node('Mul', ['chw', 'scale'], ['scaled']),
-        helper.make_node(
-            'AveragePool', ['scaled'], ['logits'], kernel_shape=[stride] * 2, strides=[stride] * 2
-        ),
-    ]
-    scale = helper.make_tensor('scale', TensorProto.FLOAT, [1], [10 / 255])
-    graph = helper.make_graph(
-        nodes,
-        'primary',
-        [helper.make_tensor_value_info('image', TensorProto.UINT8, [1, height, width, 3])],
-        [
-            helper.make_tensor_value_info(
-                'logits', TensorProto.FLOAT, [1, 3, height // stride, width // stride]
-            )
-        ],
-        [scale],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=9)
-    onnx.checker.check_model(model)
-    (folder / GRAPH_FILE).write_bytes(model.SerializeToString())
+    (folder / GRAPH_FILE).write_bytes(read_graph(height, width, stride))
     card = ModelCard(
         name=folder.name,
         net='mini_unet',

@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from test import primary_graph
+
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = """
 import pytest
@@ -69,3 +73,10 @@ def test_a_test_that_needs_a_missing_library_is_skipped_with_the_reason(tmp_path
     assert '1 failed, 3 skipped' in output
     assert "torch is not installed: the extra 'train' has it" in output
     assert "No module named 'no_library_of_ours'" in output
+
+
+@pytest.mark.parametrize('size', primary_graph.STORED, ids=str)
+def test_the_stored_graphs_are_those_that_onnx_builds(size):
+    onnx = pytest.importorskip('onnx', reason='onnx is not installed')
+    stored = onnx.load_from_string(primary_graph.read_graph(*size))
+    assert stored.graph == onnx.load_from_string(primary_graph.build_graph(*size)).graph

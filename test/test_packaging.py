@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import ast
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -65,3 +68,45 @@ def test_calibration_is_looked_for_beside_the_image():
     assert camera_info_topic('image') == 'camera_info'
     assert camera_info_topic('/camera/image_raw') == '/camera/camera_info'
     assert camera_info_topic('/camera/image_raw/compressed') == '/camera/camera_info'
+
+
+# Module -> its rosdep key; rosbags brings apsw, lz4 and zstd along.
+ROSDEP_KEYS = {
+    'cv2': 'python3-opencv',
+    'numpy': 'python3-numpy',
+    'onnxruntime': 'python3-onnxruntime-pip',
+    'rosbags': 'python3-rosbags-pip',
+    'tqdm': 'python3-tqdm',
+    'yaml': 'python3-yaml',
+}
+OF_ROSBAGS = {'apsw', 'lz4', 'backports', 'compression'}
+WITHOUT_KEY = {'openvino', 'bondpy'}  # better with them, and whole without
+OFFLINE = ('nets/', 'training/', 'scenes/', 'export.py', 'quantize.py', 'backends/torch_eager.py')
+
+
+def test_package_xml_names_what_a_robot_needs():
+    tree = ET.parse(ROOT / 'package.xml')  # noqa: S314 - our own file
+    named = {entry.text for entry in tree.findall('exec_depend')}
+    paths = [*(ROOT / 'seg_ros').rglob('*.py'), *(ROOT / 'launch').glob('*.py')]
+    imported = set()
+    for path in paths:
+        if path.relative_to(ROOT).as_posix().removeprefix('seg_ros/').startswith(OFFLINE):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+            imported |= {name.partition('.')[0] for name in names}
+    imported -= sys.stdlib_module_names | {'seg_ros', '_typeshed', '__future__'}
+    imported -= OF_ROSBAGS | WITHOUT_KEY
+    assert imported >= {'rclpy', 'launch_ros', *ROSDEP_KEYS}
+    assert not {name for name in imported if ROSDEP_KEYS.get(name, name) not in named}
+
+
+@pytest.mark.ros
+def test_the_node_does_without_openvino_and_bags():
+    blocked = 'openvino', 'rosbags', 'apsw', 'tqdm'
+    code = (
+        f'import sys; sys.modules.update(dict.fromkeys({blocked})); '
+        'import seg_ros.node.segmentation_node, seg_ros.backends.onnxruntime'
+    )
+    subprocess.run([sys.executable, '-c', code], cwd=ROOT, check=True)

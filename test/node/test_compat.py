@@ -19,7 +19,7 @@ from sensor_msgs.msg import Image
 from seg_ros.node import compat
 from seg_ros.node.camera_input import CameraInput
 from seg_ros.node.config import NodeConfig
-from seg_ros.node.runtime import large_image_environment
+from seg_ros.node.runtime import create_steady_timer, large_image_environment
 from seg_ros.node.segmentation_node import SegmentationNode
 from test.node.conftest import wait_for
 
@@ -94,15 +94,16 @@ def test_without_an_event_the_timer_finds_a_best_effort_publisher(humble, robot)
     config = NodeConfig(image_topics=('/compat/image',))
     callbacks = [lambda _: None] * 3
     camera = CameraInput(robot.node, '/compat/image', config, *callbacks)
+    timer = create_steady_timer(robot.node, 0.05, camera.reconsider)  # as the node's
     qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
     robot.node.create_publisher(Image, '/compat/image', qos)
 
     def is_best_effort():
-        camera.reconsider()  # as the node's timer does
         found = robot.node.get_subscriptions_info_by_topic('/compat/image')
         return [each.qos_profile.reliability for each in found] == [ReliabilityPolicy.BEST_EFFORT]
 
     wait_for(is_best_effort, what='a best-effort subscription')
+    robot.node.destroy_timer(timer)
     camera.destroy()
 
 
