@@ -88,6 +88,8 @@ def test_both_engines_give_the_labels_of_torch(name, tmp_path):
         ('slim_multibranch', {'batch_norms': True}),
         ('nimbronet2', {'map_height': 16, 'map_width': 24}),
         ('fast_scnn', {'auxiliary_heads': False}),
+        ('linknet', {'encoder': 'mobilenet_v2'}),
+        ('mini_unet', {'encoder': 'efficientnet_lite0'}),
     ],
 )
 def test_options_survive_the_export(name, options, tmp_path):
@@ -97,7 +99,7 @@ def test_options_survive_the_export(name, options, tmp_path):
     assert load_model_card(tmp_path / 'm').net_options == options
 
 
-@pytest.mark.parametrize('name', ['mini_unet', 'segnet_basic'])
+@pytest.mark.parametrize('name', ['mini_unet', 'segnet_basic', 'swiftnet'])
 def test_sizes_that_do_not_fit_the_stride_are_handled_in_the_graph(name, tmp_path):
     net = warm_net(name)
     card = card_for(name, net, size=(60, 92))
@@ -105,6 +107,14 @@ def test_sizes_that_do_not_fit_the_stride_are_handled_in_the_graph(name, tmp_pat
     session = onnxruntime.InferenceSession(tmp_path / 'm' / GRAPH_FILE)
     stride = net.logits_stride
     assert session.get_outputs()[0].shape == [1, 4, 60 // stride, 92 // stride]
+
+
+def test_convolutions_pad_by_themselves(tmp_path):
+    net = warm_net('swiftnet')
+    export_net(net, card_for('swiftnet', net), tmp_path / 'm', [scene(*SIZE)])
+    kinds = {node.op_type for node in onnx.load(tmp_path / 'm' / GRAPH_FILE).graph.node}
+    assert 'Conv' in kinds
+    assert 'Pad' not in kinds
 
 
 def test_graph_has_the_promised_inputs_and_outputs(exported):

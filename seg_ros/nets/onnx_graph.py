@@ -8,9 +8,11 @@ from typing import Literal
 
 import numpy as np
 import onnx
-import onnxscript
+import onnxscript.optimizer
+import onnxscript.rewriter
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from onnxscript.rewriter.rules.common import fuse_pad_into_conv_rule
 from torch import Tensor, nn
 
 from seg_ros.nets.deployed import DeployedNet
@@ -52,6 +54,8 @@ def write_graph(
     # and would make the graph's kernels others than those in weights.safetensors.
     onnxscript.optimizer.inline(program.model)
     onnxscript.optimizer.fold_constants(program.model)
+    # A convolution pads each side by itself; a step of its own copies the map.
+    onnxscript.rewriter.rewrite(program.model, [fuse_pad_into_conv_rule])
     onnxscript.optimizer.remove_unused_nodes(program.model)
     model = program.model_proto
     model.ir_version = IR_VERSION  # the exporter would take its own newest
