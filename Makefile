@@ -6,7 +6,8 @@
 # make test-ros   the ROS tests on the wheels of Jazzy and of Kilted; test-kilted: of Kilted only
 # make vision-msgs   vision_msgs for the wheels, which lack it (needs g++ and Python's headers)
 # make test-ros-repeat   the ROS tests REPEAT=20 times in random order
-# make fuzz    20,000 bad frames, bags and models; bench/results/fuzz.json, README's table
+# make fuzz    20,000 bad frames, bags, models and parameters; bench/results/fuzz.json, README's
+#              table
 # make soak    SOAK_MINUTES=30 of load with faults, 50 killed trainings; bench/results/soak.json,
 #              README's table
 # make lock    requirements/*.txt anew, with the hash of every file

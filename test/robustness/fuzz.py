@@ -1,4 +1,4 @@
-"""Bad frames, bags, models, calls and signals in large numbers: ``make fuzz``.
+"""Bad frames, bags, models, parameters, calls and signals in large numbers: ``make fuzz``.
 
 Prints one table, writes ``bench/results/fuzz.json``, from which ``test.robustness.report`` makes
 README's table, and ends with status 1 for any crash, hang,
@@ -22,6 +22,7 @@ from test.conftest import write_primary_model
 from test.robustness.bag_files import fuzz_bag_files
 from test.robustness.frames import fuzz_bags, fuzz_decoder
 from test.robustness.live_frames import fuzz_node
+from test.robustness.live_parameters import fuzz_parameters
 from test.robustness.live_services import fuzz_services
 from test.robustness.model_files import fuzz_model_files
 from test.robustness.signals import fuzz_signals
@@ -51,6 +52,8 @@ def main() -> int:
         for transport in ('raw', 'compressed'):
             tally, live[transport] = fuzz_node(model, max(20, cases // 25), transport)
             tallies.append(tally)
+        tally, live['parameters'] = fuzz_parameters(folder / 'live', max(20, cases // 25))
+        tallies.append(tally)
         tally, live['services'] = fuzz_services(folder / 'services', max(20, cases // 50))
         tallies.append(tally)
         for backend in ('onnxruntime', 'openvino'):

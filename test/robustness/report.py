@@ -16,6 +16,7 @@ from test.robustness.vitals import MIN_SLOPE_S
 
 # Part of a tally's name -> what the table calls it; the first that fits counts.
 _KINDS = {
+    'parameters': 'parameters of any name, type and value, into a live node',
     'into a live node': 'messages that lie, damaged and hostile JPEG and PNG, into a live node',
     'in bags': 'the same, read from bags',
     'bag ': 'damaged bags: storage, compression, metadata',

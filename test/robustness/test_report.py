@@ -39,6 +39,18 @@ def test_every_tally_is_in_the_table_once_and_losses_are_shown():
     assert fuzz_table(broken) != fuzz_table(result)
 
 
+def test_parameters_have_a_row_of_their_own():
+    result = json.loads((RESULTS / 'fuzz.json').read_text(encoding='utf-8'))
+    others = [t for t in result['tallies'] if t['name'] != 'parameters into a live node']
+    tally = others[0] | {'name': 'parameters into a live node', 'cases': 4321}
+    rows = fuzz_table(result | {'tallies': [*others, tally]}).splitlines()
+    assert sum(row.startswith('| parameters of any name') and '4,321' in row for row in rows) == 1
+    assert not any(
+        row.startswith('| parameters')
+        for row in fuzz_table(result | {'tallies': others}).splitlines()
+    )
+
+
 def test_problems_are_not_hidden(soak):
     soak['problems'] = ['threads became more']
     assert '**Problems: threads became more.**' in soak_table(soak)
