@@ -24,5 +24,5 @@ def run(args: argparse.Namespace) -> int:
     from seg_ros.node.runtime import spin
     from seg_ros.node.segmentation_node import SegmentationNode
 
-    build_node = functools.partial(SegmentationNode, arguments=args.ros_arguments)
+    build_node = functools.partial(SegmentationNode, arguments=args.ros_arguments, waits=True)
     return spin(build_node, args.ros_arguments)

@@ -58,13 +58,18 @@ class SegmentationNode(ToldLifecycleNode):
     Args:
         defaults: Config with the values of those parameters that nobody gives.
         arguments: What ``rclpy.init`` got; None: the process's own, as there.
+        waits: Whether ``start`` is called later, with the event that ends the process.
 
     Raises:
         ValueError: If a parameter is unknown or wrong.
     """
 
     def __init__(
-        self, defaults: NodeConfig | None = None, arguments: Sequence[str] | None = None
+        self,
+        defaults: NodeConfig | None = None,
+        arguments: Sequence[str] | None = None,
+        *,
+        waits: bool = False,
     ) -> None:
         super().__init__('segmentation', start_parameter_services=False)
         self.config = declare_parameters(self, defaults or NodeConfig(), arguments)
@@ -100,6 +105,8 @@ class SegmentationNode(ToldLifecycleNode):
         create_steady_timer(self, _RECONSIDER_PERIOD_S, self._reconsider_inputs)
         create_steady_timer(self, _RECONSIDER_PERIOD_S, self._worker.rejections.flush)
         create_steady_timer(self, _RECONSIDER_PERIOD_S, self._host.watch)
+        if not waits:
+            self.start(self.stop)
 
     # Lifecycle
 
@@ -205,6 +212,8 @@ class SegmentationNode(ToldLifecycleNode):
         """Load what `model` was set to; where that fails, set back what was set with it."""
         model = self.config.model
         reason = await self._host.replace(lambda: self.config)
+        if self.config.model != model:
+            return  # somebody wanted another one meanwhile, with the parameters for it
         complaint = reason and f'model {model!r} was refused: {reason}'
         self._status.complain(complaint)
         if reason:

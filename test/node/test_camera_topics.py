@@ -10,6 +10,7 @@ import rclpy
 
 from seg_ros.node.camera_topics import camera_topics, check_topics
 from seg_ros.node.config import NodeConfig
+from seg_ros.node.segmentation_node import SegmentationNode
 from test.node.conftest import node_process, wait_for
 
 pytestmark = pytest.mark.ros
@@ -123,3 +124,13 @@ def test_a_running_node_listens_beside_the_remapped_image(robot, primary_model):
             wait_for(lambda topic=topic: robot.node.count_subscribers(topic), what=topic)
         assert not robot.node.count_subscribers('/own/image/compressed')
         assert not robot.node.count_subscribers('/own/camera_info')
+
+
+def test_a_node_that_somebody_else_spins_starts_itself(primary_model):
+    node = SegmentationNode(NodeConfig(model=str(primary_model), backend='onnxruntime'))
+    try:
+        subscribed_to = {each.topic_name for each in node.subscriptions}
+    finally:
+        node.trigger_shutdown()
+        node.destroy_node()
+    assert {'/image', '/camera_info'} <= subscribed_to
