@@ -20,13 +20,13 @@ def tree(folder: str) -> list[tuple[str, list[str]]]:
 
 def venv_note() -> list[tuple[str, list[str]]]:
     """Note the venv that colcon builds in, for executables that are started outside it."""
-    own = Path(sys.executable).parent.parent  # not sys.prefix: colcon sets it to where it installs
-    venv = os.environ.get('VIRTUAL_ENV') or (str(own) if (own / 'pyvenv.cfg').is_file() else '')
-    if not venv or not {'install', 'develop'} & set(sys.argv):  # colcon's two ways, not a wheel
+    if not {'install', 'develop'} & set(sys.argv):  # colcon's two ways; a wheel may go elsewhere
         return []
+    # Not sys.prefix, which colcon sets to where it installs. Without a venv this is none, either.
+    venv = os.environ.get('VIRTUAL_ENV') or Path(sys.executable).parents[1]
     note = Path('build/venv')
     note.parent.mkdir(exist_ok=True)
-    note.write_text(venv + '\n', encoding='utf-8')
+    note.write_text(f'{venv}\n', encoding='utf-8')
     return [(str(SHARE), [str(note)])]
 
 

@@ -82,21 +82,33 @@ def test_what_is_missing_is_named_together_with_the_python(installed, tmp_path):
     assert line.startswith(f"No module named 'yaml', in {sys.executable}: activate the venv")
 
 
+COLCON = ['build', 'install', '--record', 'log']
+COLCON_SYMLINK = ['develop', '--editable', 'symlink_data']
+
+
 @pytest.mark.parametrize(
-    ('arguments', 'is_noted'),
+    ('arguments', 'activated', 'executable', 'noted'),
     [
-        (['build', 'install', '--record', 'log'], True),  # colcon build
-        (['develop', '--editable', 'symlink_data'], True),  # colcon build --symlink-install
-        (['bdist_wheel'], False),  # a wheel may be installed elsewhere
+        (COLCON, 'activated', 'usr/bin/python3', 'activated'),
+        (COLCON_SYMLINK, 'activated', 'usr/bin/python3', 'activated'),
+        (COLCON, '', 'called/bin/python3', 'called'),  # ~/venv/bin/colcon build
+        (COLCON, '', 'usr/bin/python3', 'usr'),  # no venv: nothing is handed over
+        (['bdist_wheel'], 'activated', 'usr/bin/python3', ''),  # may be installed elsewhere
     ],
 )
-def test_colcon_notes_the_venv_that_it_builds_in(tmp_path, monkeypatch, arguments, is_noted):
+def test_colcon_notes_the_venv_that_it_builds_in(
+    tmp_path, monkeypatch, arguments, activated, executable, noted
+):
     found = {}
     (tmp_path / 'scripts').mkdir()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv('VIRTUAL_ENV', '/opt/some_venv')
+    monkeypatch.setenv('VIRTUAL_ENV', activated)
     monkeypatch.setattr('setuptools.setup', lambda **given: found.update(given))
     monkeypatch.setattr(sys, 'argv', ['setup.py', *arguments])
+    monkeypatch.setattr(sys, 'executable', str(tmp_path / executable))
+    monkeypatch.setattr(sys, 'prefix', str(tmp_path / 'install'))  # as colcon does
     runpy.run_path(str(ROOT / 'setup.py'))
     notes = [name for _, names in found['data_files'] for name in names if 'venv' in name]
-    assert [Path(name).read_text() for name in notes] == ['/opt/some_venv\n'] * is_noted
+    content = [Path(name).read_text().strip() for name in notes]
+    expected = noted if noted == activated else str(tmp_path / noted)
+    assert content == ([expected] if noted else [])

@@ -10,6 +10,7 @@ import shutil
 import pytest
 import yaml
 
+from seg_ros.node.config import NodeConfig
 from test.evaluation.conftest import IMAGE_TOPIC, build_bag
 
 pytestmark = pytest.mark.ros
@@ -134,22 +135,23 @@ def test_rosbag2_plays_where_it_is_installed(given, stand_in, distribution, tmp_
     assert (node['image_transport'], node['use_sim_time']) == ('compressed', True)
 
 
-def test_rviz_shows_the_topics_of_a_pushed_namespace(ros2_launch, stand_in, tmp_path):
+@pytest.mark.parametrize('topics', [('front/image_raw',), ('front/image_raw', '/rear/image_raw')])
+def test_rviz_shows_the_topics_of_a_pushed_namespace(ros2_launch, stand_in, tmp_path, topics):
     stand_in('seg_ros', 'segmentation_node', NODE)
     stand_in('rviz2', 'rviz2', RVIZ)
     parent = tmp_path / 'parent.launch.xml'
-    parent.write_text("""
+    parent.write_text(f"""
 <launch>
   <push_ros_namespace namespace="robot1"/>
   <include file="$(find-pkg-share seg_ros)/launch/robocup.launch.py">
     <arg name="rviz" value="True"/>
     <arg name="namespace" value="head"/>
-    <arg name="image_topics" value="front/image_raw"/>
+    <arg name="image_topics" value="{', '.join(topics)}"/>
   </include>
 </launch>
 """)
     _, text = ros2_launch(parent).wait()
     (shown,) = (line.partition('SHOWN ')[2] for line in text.splitlines() if 'SHOWN ' in line)
-    root = '/robot1/head'
-    outputs = [f'{root}/segmentation/{name}' for name in ('overlay', 'color_mask')]
+    root, camera = '/robot1/head', NodeConfig(image_topics=topics).camera_names()[topics[0]]
+    outputs = [f'{root}/segmentation/{camera}{name}' for name in ('overlay', 'color_mask')]
     assert json.loads(shown) == [f'{root}/front/image_raw', *outputs]
