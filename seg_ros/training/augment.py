@@ -21,7 +21,8 @@ from torchvision.transforms.v2 import functional as TF
 
 from seg_ros.model_card import VOID_ID
 
-NUM_PHOTOMETRIC = 6  # brightness, contrast, saturation, hue, blur sigma, noise sigma
+# Brightness, contrast, saturation, hue, blur sigma, noise sigma, gamma, gains of red and blue.
+NUM_PHOTOMETRIC = 9
 _LUMA = (0.299, 0.587, 0.114)
 _BLUR_RADIUS_PX = 4
 MAX_SAMPLES = 4  # per pixel and axis, where a batch of images is reduced
@@ -42,6 +43,8 @@ class Augmentation:
     blur_sigma_px: float
     noise: float
     noise_sigma: float
+    gamma: float = 0.0
+    white_balance: float = 0.0
 
     def draw_geometry(
         self, generator: torch.Generator, image_hw: tuple[int, int], window_hw: tuple[int, int]
@@ -75,6 +78,7 @@ class Augmentation:
     def draw_photometry(self, generator: torch.Generator) -> Tensor:
         """Draw (NUM_PHOTOMETRIC,) float32 for one image."""
         u = torch.rand(8, generator=generator).tolist()
+        v = (2 * torch.rand(3, generator=generator) - 1).tolist()
         return torch.tensor(
             [
                 1 + self.brightness * (2 * u[0] - 1),
@@ -83,6 +87,9 @@ class Augmentation:
                 self.hue * (2 * u[3] - 1),
                 self.blur_sigma_px * u[5] if u[4] < self.blur else 0.0,
                 self.noise_sigma * u[7] if u[6] < self.noise else 0.0,
+                math.exp(self.gamma * v[0]),
+                math.exp(self.white_balance * v[1]),
+                math.exp(self.white_balance * v[2]),
             ]
         )
 
@@ -220,7 +227,8 @@ def _source_positions(
 def apply_photometry(image_nchw: Tensor, params: Tensor, seeds: Tensor) -> Tensor:
     """Change colours, blur and add noise.
 
-    Brightness, contrast, saturation and hue are one affine map of colours per image.
+    Gamma is the first, as a camera's exposure in other light. Gains, brightness, contrast,
+    saturation and hue are one affine map of colours per image.
 
     Args:
         image_nchw: (N, 3, h, w) float32 in 0..1.
@@ -230,8 +238,12 @@ def apply_photometry(image_nchw: Tensor, params: Tensor, seeds: Tensor) -> Tenso
     Returns:
         (N, 3, h, w) float32 in 0..1.
     """
-    identity = torch.tensor([1.0, 1.0, 1.0, 0.0])
-    if not torch.equal(params[:, :4], identity.expand(len(params), 4)):
+    gamma, gains = params[:, 6], params[:, 7:]
+    if bool((gamma != 1).any()):
+        image_nchw = image_nchw.pow(gamma.to(image_nchw).view(-1, 1, 1, 1))
+    colors = torch.cat([params[:, :4], gains], dim=1)
+    identity = torch.tensor([1.0, 1.0, 1.0, 0.0, 1.0, 1.0])
+    if not torch.equal(colors, identity.expand_as(colors)):
         matrix, contrast = _color_matrices(params)
         matrix, contrast = matrix.to(image_nchw), contrast.to(image_nchw)
         luma = torch.tensor(_LUMA).to(image_nchw)
@@ -252,7 +264,7 @@ def apply_photometry(image_nchw: Tensor, params: Tensor, seeds: Tensor) -> Tenso
 
 
 def _color_matrices(params: Tensor) -> tuple[Tensor, Tensor]:
-    """(N, 3, 3) of brightness, saturation and hue, and (N,) contrast."""
+    """(N, 3, 3) of gains, brightness, saturation and hue, and (N,) contrast."""
     brightness, contrast, saturation, hue = (params[:, i] for i in range(4))
     to_yiq = torch.tensor([[*_LUMA], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
     angle = hue * 2 * math.pi
@@ -261,7 +273,8 @@ def _color_matrices(params: Tensor) -> tuple[Tensor, Tensor]:
     turn[:, 0, 0] = 1
     turn[:, 1, 1], turn[:, 1, 2], turn[:, 2, 1], turn[:, 2, 2] = cos, -sin, sin, cos
     matrix = torch.linalg.inv(to_yiq) @ turn @ to_yiq * brightness.view(-1, 1, 1)
-    return matrix, contrast
+    red, blue = params[:, 7], params[:, 8]
+    return matrix * torch.stack([red, torch.ones_like(red), blue], dim=1)[:, None], contrast
 
 
 def _blur(image_1chw: Tensor, sigma: float) -> Tensor:

@@ -193,6 +193,12 @@ class AugmentConfig:
     blur_sigma_px: float = param(1.5, 'Largest sigma of the blur', bounds=(0.1, 5.0))
     noise: float = param(0.1, 'Probability of Gaussian noise', bounds=(0.0, 1.0))
     noise_sigma: float = param(0.03, 'Largest sigma, pixels being 0..1', bounds=(0.0, 1.0))
+    gamma: float = param(
+        0.0, 'Log of the exponent is drawn from +- this: dusk, exposure', bounds=(0.0, 2.0)
+    )
+    white_balance: float = param(
+        0.0, 'Logs of the gains of red and blue are drawn from +- this', bounds=(0.0, 1.0)
+    )
 
     def __post_init__(self) -> None:
         validate(self)

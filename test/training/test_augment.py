@@ -122,7 +122,8 @@ def test_brightness_contrast_saturation_and_hue_do_what_they_say():
 
     def changed(**values):
         names = ['brightness', 'contrast', 'saturation', 'hue', 'blur', 'noise']
-        neutral = [1.0, 1.0, 1.0, 0.0, 0.0, 0.0]
+        names += ['gamma', 'red', 'blue']
+        neutral = [1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0]
         params = torch.tensor([[values.get(n, v) for n, v in zip(names, neutral, strict=True)]])
         assert params.shape[1] == NUM_PHOTOMETRIC
         return apply_photometry(image.clone(), params, torch.zeros(1, dtype=torch.int64))
@@ -139,6 +140,21 @@ def test_brightness_contrast_saturation_and_hue_do_what_they_say():
     assert float(blurred.std()) < 0.6 * float(image.std())
     noisy = changed(noise=0.02) - image
     assert float(noisy.std()) == pytest.approx(0.02, rel=0.25)
+    torch.testing.assert_close(changed(gamma=1.8), image**1.8)
+    gains = torch.tensor([1.2, 1.0, 0.9]).view(1, 3, 1, 1)
+    torch.testing.assert_close(changed(red=1.2, blue=0.9), image * gains)
+
+
+def test_gamma_and_white_balance_stay_in_their_range_and_change_nothing_else():
+    plain = [STRONG.draw_photometry(seeded(i)) for i in range(200)]
+    both = dataclasses.replace(STRONG, gamma=0.5, white_balance=0.2)
+    drawn = [both.draw_photometry(seeded(i)) for i in range(200)]
+    assert all(torch.equal(a[:6], b[:6]) for a, b in zip(plain, drawn, strict=True))
+    logs = torch.stack(drawn)[:, 6:].log()
+    assert float(logs[:, 0].abs().max()) == pytest.approx(0.5, abs=0.02)
+    assert float(logs[:, 1:].abs().max()) == pytest.approx(0.2, abs=0.01)
+    assert abs(float(logs.mean())) < 0.05
+    assert float((logs[:, 1] - logs[:, 2]).abs().max()) > 0.3  # red and blue on their own
 
 
 def test_padding_is_drawn_anew_after_the_colours(tiny_config, tmp_path):
