@@ -8,9 +8,10 @@ to a multiple of their own size.
 from __future__ import annotations
 
 import bz2
+import contextlib
 import sys
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any, BinaryIO, Literal
 
 import lz4.frame  # type: ignore[import-untyped]
@@ -70,8 +71,28 @@ def _expand(data: bytes, decompressor: Callable[[], Any], limit: int | None) -> 
     return b''.join(expanded)
 
 
+class _Allowance:
+    """How many bytes the files of a recording may still expand to, all together."""
+
+    def __init__(self, compressed_bytes: int) -> None:
+        self.left = max(MAX_EXPANDED_BYTES, MAX_FILE_RATIO * compressed_bytes)
+
+
+_allowance: ContextVar[_Allowance] = ContextVar('allowance')
+
+
+@contextlib.contextmanager
+def limited_files(compressed_bytes: int) -> Iterator[None]:
+    """Within it, ``LimitedFile`` expands to a multiple of what the files take, all together."""
+    token = _allowance.set(_Allowance(compressed_bytes))
+    try:
+        yield
+    finally:
+        _allowance.reset(token)
+
+
 class LimitedFile(zstd.ZstdFile):
-    """A compressed file that stops expanding where no recording would.
+    """A compressed file that stops expanding where no recording would; see ``limited_files``.
 
     Args:
         file: The open compressed file.
@@ -80,12 +101,12 @@ class LimitedFile(zstd.ZstdFile):
 
     def __init__(self, file: BinaryIO, mode: Literal['rb'] = 'rb') -> None:
         super().__init__(file, mode)
-        self._left = max(MAX_EXPANDED_BYTES, MAX_FILE_RATIO * Path(file.name).stat().st_size)
+        self._allowance = _allowance.get()
 
     def read(self, size: int | None = -1) -> bytes:
         """Read as a file; raises ValueError beyond the limit."""
         data: bytes = super().read(size)
-        self._left -= len(data)
-        if self._left < 0:
-            raise ValueError('the compressed file expands to more than a recording does')
+        self._allowance.left -= len(data)
+        if self._allowance.left < 0:
+            raise ValueError('the compressed files expand to more than a recording does')
         return data

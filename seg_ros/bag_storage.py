@@ -28,7 +28,13 @@ from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_typestore
 
 from seg_ros import bag_compression
-from seg_ros.bag_compression import LimitedFile, expand_bz2, expand_lz4, expand_zstd
+from seg_ros.bag_compression import (
+    LimitedFile,
+    expand_bz2,
+    expand_lz4,
+    expand_zstd,
+    limited_files,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -240,6 +246,12 @@ def _storage_of(path: Path) -> _McapReader | _SqliteReader:
 
 class _FolderReader(DirectoryReader):
     STORAGE_PLUGINS = {'mcap': _McapReader, 'sqlite3': _SqliteReader, '': _storage_of}  # type: ignore[dict-item] # noqa: RUF012
+
+    def open(self) -> None:
+        """Open it; compressed files are expanded into a temporary folder, within a limit."""
+        compressed = sum(path.stat().st_size for path in Path(str(self.path)).glob('*.zstd'))
+        with limited_files(compressed):
+            super().open()
 
 
 class _Ros2Reader(Reader):

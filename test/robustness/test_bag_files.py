@@ -75,6 +75,19 @@ def test_compressed_data_expands_to_the_size_of_an_image_and_no_further(
     assert [len(message.data) for message in read_all(honest)] == [1 << 23]
 
 
+def test_files_that_are_listed_often_do_not_fill_the_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(bag_compression, 'MAX_EXPANDED_BYTES', 1 << 26)
+    bag = write_bomb(tmp_path / 'bag', CompressionMode.FILE, 1 << 25)
+    metadata = bag / 'metadata.yaml'
+    (file,) = bag.glob('*.zstd')
+    text = metadata.read_text(encoding='utf-8')
+    assert text.count(f'- {file.name}') == 1
+    often = '\n'.join([f'  - {file.name}'] * 99).lstrip(' ')
+    metadata.write_text(text.replace(f'- {file.name}', often), encoding='utf-8')
+    with pytest.raises(ValueError, match='expand to more than a recording'):
+        read_all(bag)
+
+
 def test_lz4_expands_no_further_either(tmp_path, monkeypatch):
     monkeypatch.setattr(bag_compression, 'MAX_EXPANDED_BYTES', 1 << 24)
     bomb = write_lz4_bomb(tmp_path / 'bomb', 1 << 28)
