@@ -18,6 +18,8 @@ from seg_ros.image import CameraImage
 from seg_ros.model_card import VOID_ID, ClassInfo
 from seg_ros.pairing import Pairing, pair_stamps
 
+_MAX_WAITING_BYTES = 1 << 26  # of labels; 200 of VGA
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -218,21 +220,40 @@ class BagFrames:
         ):
             for position in positions:
                 skips.add(reason, f'{prefix}{listed[position]}')
-        return _LabelStream(path, self._label_topic or '', pairing, skips)
+        return _LabelStream(path, topics[1], labels_ns, pairing, skips)
 
 
 class _LabelStream:
     """Labels in the order of their images, read from the bag beside them.
 
-    Both topics are mostly in the same order, so at most a few labels wait for their image.
+    Both topics are mostly in the same order, so at most a few labels wait for their image. Where
+    more do than memory should hold, they are read once more when their image comes.
+
+    Args:
+        path: The bag.
+        topic: Of the labels.
+        stamps_ns: Header stamps of all of them.
+        pairing: Which image has which label.
+        skips: Where broken labels are listed.
     """
 
-    def __init__(self, path: Path, topic: str, pairing: Pairing, skips: Skips) -> None:
-        self._bag = Bag(path)
+    def __init__(
+        self,
+        path: Path,
+        topic: str,
+        stamps_ns: Sequence[int | None],
+        pairing: Pairing,
+        skips: Skips,
+    ) -> None:
+        self._bag, self._again = Bag(path), Bag(path)  # a storage has one read position
+        self._topic = topic
         self._messages = enumerate(self._bag.read_messages([topic]))
         self._label_of_image = pairing.label_of_image
         self._needed = set(pairing.label_of_image.values())
+        self._stamps_ns = stamps_ns
         self._waiting: dict[int, BagMessage] = {}
+        self._waiting_bytes = 0
+        self._times_ns: dict[int, int] = {}  # of those that are read once more
         self._skips = skips
 
     def label_of(self, image: int, name: str) -> np.ndarray | None:
@@ -240,18 +261,40 @@ class _LabelStream:
         wanted = self._label_of_image.get(image)
         if wanted is None:
             return None
-        while wanted not in self._waiting:
+        while wanted not in self._waiting and wanted not in self._times_ns:
             position, message = next(self._messages)  # it was there when stamps were collected
             if position in self._needed:
-                self._waiting[position] = message
+                self._keep(position, message, is_wanted=position == wanted)
         try:
-            return self._bag.decode_labels(self._waiting.pop(wanted))
+            return self._bag.decode_labels(self._take(wanted))
         except ValueError as error:
             self._skips.add('label that cannot be read', f'{name}: {error}')
             return None
 
+    def _keep(self, position: int, message: BagMessage, *, is_wanted: bool) -> None:
+        size = len(message.data)
+        if is_wanted or self._waiting_bytes + size <= _MAX_WAITING_BYTES:
+            self._waiting[position] = message
+            self._waiting_bytes += size
+        else:
+            self._times_ns[position] = message.time_ns
+
+    def _take(self, position: int) -> BagMessage:
+        if position in self._waiting:
+            message = self._waiting.pop(position)
+            self._waiting_bytes -= len(message.data)
+            return message
+        time_ns = self._times_ns.pop(position)
+        for message in self._again.read_messages(
+            [self._topic], start_ns=time_ns, stop_ns=time_ns + 1
+        ):
+            if _stamp_ns(message) == self._stamps_ns[position]:  # which no other label has
+                return message
+        raise ValueError(f'the label recorded at {time_ns} ns is gone')
+
     def close(self) -> None:
         self._bag.close()
+        self._again.close()
 
 
 def _stamp_ns(message: BagMessage) -> int | None:

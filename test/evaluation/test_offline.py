@@ -24,6 +24,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from seg_ros import segmenter
 from seg_ros.bags import COMPRESSED_IMAGE_TYPE, Bag, header_frame_id, header_stamp_ns
 from seg_ros.cli import main
+from seg_ros.evaluation import frames
 from seg_ros.evaluation.frames import Frame
 from seg_ros.evaluation.offline import evaluate
 from seg_ros.evaluation.recording import to_image_message
@@ -132,7 +133,12 @@ def test_sqlite_and_several_bags_are_read(tmp_path, primary_model):
     assert len(set(report['per_frame']['name'])) == 7
 
 
-def test_labels_recorded_long_before_or_after_their_images_are_paired(tmp_path, primary_model):
+@pytest.mark.parametrize('waiting_bytes', [1 << 26, 5000, 0])
+def test_labels_recorded_long_before_or_after_their_images_are_paired(
+    tmp_path, primary_model, monkeypatch, waiting_bytes
+):
+    """Also where fewer labels than there are (3 kB each) may wait in memory for their image."""
+    monkeypatch.setattr(frames, '_MAX_WAITING_BYTES', waiting_bytes)
     in_step = evaluated(tmp_path, primary_model, *on_bag(build_bag(6).save(tmp_path / 'in_step')))
     for number, shift_ns in enumerate((10**12, -(10**12))):
         builder = build_bag(6)
