@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,20 +19,29 @@ if TYPE_CHECKING:
 
     from seg_ros.bags import Bag, BagMessage
 
+_log = logging.getLogger(__name__)
+
 
 class BagWriter:
     """Writes a new rosbag2 folder in mcap; use it in a ``with``.
 
     Args:
         path: A folder that does not exist yet.
+        is_by_product: Whether what it goes along with matters more: errors of writing are then
+            logged once and kept in ``failure``, and nothing more is written.
+
+    Attributes:
+        failure: Why the recording is incomplete, if it is.
 
     Raises:
         FileExistsError: If ``path`` exists: a recording is never written over.
         ValueError: While writing or closing, if the disk is full or the folder not writable.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, *, is_by_product: bool = False) -> None:
         self.path = Path(path)
+        self.failure: ValueError | None = None
+        self._is_by_product = is_by_product
         if self.path.exists():
             raise FileExistsError(f'{self.path} exists; remove it or choose another folder')
         self._writer = Writer(self.path, version=9, storage_plugin=StoragePlugin.MCAP)
@@ -61,6 +71,8 @@ class BagWriter:
 
     def write(self, message: BagMessage) -> None:
         """Append a message; its topic is declared with the first one."""
+        if self.failure is not None:
+            return
         connection = self._connections.get(message.topic)
         if connection is None:
             try:
@@ -79,13 +91,18 @@ class BagWriter:
         try:
             yield
         except OSError as error:
-            raise ValueError(
+            self.failure = ValueError(
                 f'{self.path} cannot be written: {error.strerror}; the recording is incomplete'
-            ) from error
+            )
+            if not self._is_by_product:
+                raise self.failure from error
+            _log.warning('%s', self.failure)
 
     def __enter__(self) -> BagWriter:
-        with self._translated():
+        try:
             self._writer.open()
+        except OSError as error:
+            raise ValueError(f'{self.path} cannot be written: {error.strerror}') from error
         return self
 
     def __exit__(

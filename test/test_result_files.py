@@ -69,6 +69,21 @@ def test_scores_are_printed_even_where_the_disk_is_full_at_the_end(
     assert {path.name for path in tmp_path.iterdir()} == {'drive'}
 
 
+def test_scores_are_printed_where_the_disk_does_not_hold_the_written_bag(tmp_path, arguments):
+    written = tmp_path / 'written'
+    done = subprocess.run(
+        [sys.executable, '-m', 'seg_ros', *arguments, '--write-bag', written],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
+    )
+    assert done.returncode == 2
+    assert 'mIoU' in done.stdout
+    assert done.stderr.count('evaluate: ') == 1
+    assert f'{written} cannot be written: File too large; the recording is inc' in done.stderr
+
+
 def test_a_report_may_go_to_a_pipe(arguments):
     command = [sys.executable, '-m', 'seg_ros', *arguments, '--json', '/dev/stderr']
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -113,6 +113,8 @@ def run(args: argparse.Namespace) -> int:
         print(summary(report.content), flush=True)
     status = _status(reports, args.min_miou)
     _save(result, args)
+    if predictions and predictions.writer.failure:
+        raise predictions.writer.failure
     return status
 
 

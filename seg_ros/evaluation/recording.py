@@ -27,7 +27,8 @@ class PredictionTopics:
     of a label mask as nearly black, so their colours come as a topic of their own.
 
     The added messages have the header of their image and its time in the bag, so that everything
-    replays in step. ``writer`` is given to the reader of the frames, which copies the originals.
+    replays in step. A recording that fails halfway ends no evaluation: ``writer.failure`` says so.
+    ``writer`` is given to the reader of the frames, which copies the originals.
 
     Args:
         source: The bag that is copied.
@@ -54,7 +55,7 @@ class PredictionTopics:
         with Bag(source) as bag:
             if taken := sorted(set(self._topics.values()) & bag.topics.keys()):
                 raise ValueError(f'{source} has {", ".join(taken)} already; choose another prefix')
-        self.writer = BagWriter(path)
+        self.writer = BagWriter(path, is_by_product=True)
 
     def write(self, frame: Frame, image_rgb: np.ndarray, result: Segmentation) -> None:
         """Add the results of one frame of the bag."""

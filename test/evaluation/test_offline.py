@@ -303,7 +303,7 @@ TOPICS = ['--image-topic', IMAGE_TOPIC, '--label-topic', LABEL_TOPIC]
         (['--bag', 'drive', *TOPICS, '--void-ids', '2'], 'are classes'),
         (['--bag', 'drive', '--min-miou', '0.5'], 'needs --label-topic'),
         (['--dataset', 'folder'], 'needs --root'),
-        ([], 'either --bag or --dataset'),
+        ([], 'give one of --bag'),
     ],
 )
 def test_bad_input_is_one_clear_line(
