@@ -219,7 +219,11 @@ class ToldLifecycleNode(LifecycleNode):
             response.success = self.trigger_deactivate() == _SUCCESS
             return response
         before = self.phase
-        response = given(request, response)
+        try:
+            response = given(request, response)
+        except RuntimeError as error:  # rclpy of Jazzy and before leaves the caller unanswered
+            self.get_logger().error(f'no such transition while {self.phase}: {error}')
+            response.success = False
         if self.phase == ACTIVE != before:
             self._bond = form_bond(self)
         return response
