@@ -193,8 +193,7 @@ class ModelHost:
         if self.is_loading:
             return 'another model is still being loaded'
         try:
-            segmenter = await self._begin(config()).future
-            self._load = None  # it would keep the model
+            segmenter = await self._awaited(self._begin(config()))
             if self.serving is None or self.serving.segmenter is not before.segmenter:
                 return 'the node was cleaned up or took another model meanwhile'
             if config().model != name:
@@ -211,6 +210,15 @@ class ModelHost:
         except Exception:
             self.serving = previous
             raise
+
+    async def _awaited(self, load: _Load) -> Segmenter:
+        """What a load brings; it is let go of then, as it would keep the model or the error."""
+        try:
+            segmenter: Segmenter = await load.future
+        finally:
+            if self._load is load:
+                self._load = None
+        return segmenter
 
     def _abandon(self, load: _Load) -> None:
         self._load = None

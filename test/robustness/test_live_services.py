@@ -15,7 +15,7 @@ def test_calls_in_any_order_and_changing_folders_leave_a_node_that_serves(tmp_pa
     assert not tally.losses, table([tally])
     assert tally.served
     assert tally.rejected
-    assert facts['threads_gained'] <= 1
+    assert facts['threads_gained'] <= 2  # of models that failed and wait for the collector
     assert facts['file_handles_gained'] <= 0
 
 
