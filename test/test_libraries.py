@@ -45,17 +45,10 @@ sys.meta_path.insert(0, Blocked)
 def run_tests(folder, *, blocked):
     """Run tests in a Python that has no module ``blocked``; gives what pytest prints."""
     (folder / 'conftest.py').write_text(CONFTEST.format(blocked=blocked))
-    command = [
-        sys.executable,
-        '-m',
-        'pytest',
-        '-rs',
-        '-p',
-        'no:randomly',
-        '-p',
-        'no:cacheprovider',
-    ]
-    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    plugins = ('randomly', 'cacheprovider', 'launch_testing', 'launch_ros')
+    command = [sys.executable, '-m', 'pytest', '-rs', *(f'-pno:{name}' for name in plugins)]
+    paths = [str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])]
+    environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(paths)}
     return subprocess.run(
         [*command, '--rootdir', str(folder), str(folder)],
         cwd=folder,
