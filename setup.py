@@ -47,8 +47,8 @@ KILTED = [
     'ros-geometry-msgs==5.5.1',
 ]
 RUNTIME = [
-    'numpy>=1.26',
-    'opencv-python-headless>=4.8',
+    'numpy>=1.21',
+    'opencv-python-headless>=4.5.4',
     'pyyaml>=6',
     'openvino>=2024.4',
     'onnxruntime>=1.18',

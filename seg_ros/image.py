@@ -61,8 +61,8 @@ class _Encoding(NamedTuple):
     order: ColorOrder  # of the result
 
 
-# Names from sensor_msgs/image_encodings.hpp. OpenCV names a Bayer pattern by its second row's
-# second pixel, ROS by the first row; OpenCV has the ROS spelling as an alias.
+# Names from sensor_msgs/image_encodings.hpp. ROS names a Bayer pattern by its first two rows,
+# OpenCV by pixels two and three of the second; Humble's OpenCV lacks the aliases in ROS' spelling.
 _ENCODINGS: dict[str, _Encoding] = {
     'bgr8': _Encoding(3, 8, None, 'bgr'),
     'rgb8': _Encoding(3, 8, None, 'rgb'),
@@ -76,14 +76,14 @@ _ENCODINGS: dict[str, _Encoding] = {
     '16UC1': _Encoding(1, 16, cv2.COLOR_GRAY2BGR, 'bgr'),
     'bgr16': _Encoding(3, 16, None, 'bgr'),
     'rgb16': _Encoding(3, 16, None, 'rgb'),
-    'bayer_rggb8': _Encoding(1, 8, cv2.COLOR_BayerRGGB2BGR, 'bgr'),
-    'bayer_bggr8': _Encoding(1, 8, cv2.COLOR_BayerBGGR2BGR, 'bgr'),
-    'bayer_gbrg8': _Encoding(1, 8, cv2.COLOR_BayerGBRG2BGR, 'bgr'),
-    'bayer_grbg8': _Encoding(1, 8, cv2.COLOR_BayerGRBG2BGR, 'bgr'),
-    'bayer_rggb16': _Encoding(1, 16, cv2.COLOR_BayerRGGB2BGR, 'bgr'),
-    'bayer_bggr16': _Encoding(1, 16, cv2.COLOR_BayerBGGR2BGR, 'bgr'),
-    'bayer_gbrg16': _Encoding(1, 16, cv2.COLOR_BayerGBRG2BGR, 'bgr'),
-    'bayer_grbg16': _Encoding(1, 16, cv2.COLOR_BayerGRBG2BGR, 'bgr'),
+    'bayer_rggb8': _Encoding(1, 8, cv2.COLOR_BayerBG2BGR, 'bgr'),
+    'bayer_bggr8': _Encoding(1, 8, cv2.COLOR_BayerRG2BGR, 'bgr'),
+    'bayer_gbrg8': _Encoding(1, 8, cv2.COLOR_BayerGR2BGR, 'bgr'),
+    'bayer_grbg8': _Encoding(1, 8, cv2.COLOR_BayerGB2BGR, 'bgr'),
+    'bayer_rggb16': _Encoding(1, 16, cv2.COLOR_BayerBG2BGR, 'bgr'),
+    'bayer_bggr16': _Encoding(1, 16, cv2.COLOR_BayerRG2BGR, 'bgr'),
+    'bayer_gbrg16': _Encoding(1, 16, cv2.COLOR_BayerGR2BGR, 'bgr'),
+    'bayer_grbg16': _Encoding(1, 16, cv2.COLOR_BayerGB2BGR, 'bgr'),
     'yuv422': _Encoding(2, 8, cv2.COLOR_YUV2BGR_UYVY, 'bgr'),
     'uyvy': _Encoding(2, 8, cv2.COLOR_YUV2BGR_UYVY, 'bgr'),
     'yuv422_yuy2': _Encoding(2, 8, cv2.COLOR_YUV2BGR_YUY2, 'bgr'),

@@ -124,7 +124,8 @@ def expose(
     if sensor.jpeg_quality:
         quality = [cv2.IMWRITE_JPEG_QUALITY, sensor.jpeg_quality]
         coded = cv2.imencode('.jpg', cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), quality)[1]
-        picture = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR_RGB))
+        decoded = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+        picture = np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB))
     if any(sensor.letterbox):
         labels = labels.copy()
         rows = round(sensor.letterbox[0] * picture.shape[0] / 2)
@@ -245,5 +246,5 @@ def _read_out(pixels: np.ndarray, sensor: Sensor, rng: np.random.Generator) -> n
         mosaic = np.empty(pixels.shape[:2], np.uint8)
         for row, column, channel in ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 2)):
             mosaic[row::2, column::2] = pixels[row::2, column::2, channel]
-        pixels = np.asarray(cv2.cvtColor(mosaic, cv2.COLOR_BayerRGGB2RGB))
+        pixels = np.asarray(cv2.cvtColor(mosaic, cv2.COLOR_BayerBG2RGB))
     return pixels
