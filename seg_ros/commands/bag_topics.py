@@ -52,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
             labels = _recorded(bag, args.labels)
             answer['label_transport'] = _transport(labels)
             answer['labels'] = _count(bag, labels, args.start)
+            if args.need_labels and not answer['labels']:
+                raise ValueError(f'{args.bag}: no labels on {labels.name} after {args.start:g} s')
     print(json.dumps(answer))
     return 0
 

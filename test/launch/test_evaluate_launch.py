@@ -57,6 +57,7 @@ def test_a_score_that_rests_on_too_few_frames_fails_with_the_figure(evaluate):
         ({'bag': 'WRONG'}, 'no bag at WRONG'),
         ({'image_topic': '/other'}, "topic '/other' is not in it"),
         ({'label_topic': '/other'}, "topic '/other' is not in it"),
+        ({'start': 1000}, 'no labels on /ground_truth/labels after 1000 s'),
         ({'params_file': 'WRONG'}, 'params_file:=WRONG: no such file'),
         ({'rate': 'fast'}, 'rate:=fast is no number'),
         ({'void_ids': 'all'}, 'void_ids:=all is no list'),

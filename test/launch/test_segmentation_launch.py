@@ -104,6 +104,31 @@ def test_a_killed_node_comes_back_and_goes_on(robot, ros2_launch, params_file): 
     assert launched.process.poll() is None
 
 
+def test_two_nodes_in_two_namespaces_serve_their_own_cameras(
+    robot,  # noqa: F811
+    ros2_launch,
+    params_file,
+    tmp_path,
+):
+    include = f"""
+  <group>
+    <push_ros_namespace namespace="%s"/>
+    <include file="$(find-pkg-share seg_ros)/launch/robocup.launch.py">
+      <arg name="params_file" value="{params_file()}"/>
+      <arg name="image_topics" value="%s/image"/>
+    </include>
+  </group>"""
+    parent = tmp_path / 'parent.launch.xml'
+    parent.write_text(f'<launch>{include % ("left", "eye")}{include % ("right", "eye")}</launch>')
+    launched = ros2_launch(parent)
+    for side in ('left', 'right'):
+        mask = f'/{side}/segmentation/label_mask'
+        camera = robot.camera(f'/{side}/eye/image', wait=False)
+        robot.listen(mask)
+        assert labels_of_new_frames(robot, camera, mask)
+    assert launched.process.poll() is None
+
+
 def test_debug_tells_of_every_frame(robot, ros2_launch, params_file):  # noqa: F811
     launched = ros2_launch('robocup.launch.py', log_level='debug', params_file=params_file())
     mask, camera = '/segmentation/label_mask', robot.camera('/image')
