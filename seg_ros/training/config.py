@@ -231,7 +231,7 @@ class TrainConfig:
     encoder_weights: str = param('none', 'imagenet, a .safetensors file, or none')
     allow_missing_weights: bool = param(False, 'Accept encoder weights that lack tensors')
     init_from: str = param(
-        '', 'Model folder, run folder or checkpoint whose weights to start from'
+        '', 'Model (name or folder), run folder or checkpoint whose weights to start from'
     )
     dataset: str = param('folder', 'Key of seg_ros.datasets.DATASETS')
     data: str = param('', 'Folder of the data set')

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +12,7 @@ from seg_ros.datasets.mixture import require_same_classes
 from seg_ros.model_card import VOID_ID, ClassInfo, load_model_card
 from seg_ros.nets.deployed import load_net
 from seg_ros.nets.segmentation_net import SegmentationNet
+from seg_ros.segmenter import find_model
 from seg_ros.training.config import TrainConfig
 from seg_ros.training.losses import mean_over_processes, reduce_labels
 
@@ -107,7 +107,7 @@ def build_teacher(
     options = config.distillation
     if not options.teacher:
         return None
-    card = load_model_card(Path(options.teacher))
+    card = load_model_card(find_model(options.teacher))
     require_same_classes(classes, card.classes, f'the teacher {options.teacher}')
     net = load_net(card).net.to(device).requires_grad_(requires_grad=False)
     if config.channels_last:

@@ -102,10 +102,11 @@ def conclude(done: Run) -> Outcome:
         outcome.facts(),
         num_images=config.report_images,
     )
+    kind = 'validation' if config.holds_out else 'training'
     shown = 'mIoU unknown, nothing is labelled'
     if scores['mean_iou'] is not None:
-        shown = f'mIoU {scores["mean_iou"]:.4f} on {scores["images"]} images'
-    for name, value in {'validation': shown, **outcome.facts()}.items():
+        shown = f'mIoU {scores["mean_iou"]:.4f} on {scores["images"]} {kind} images'
+    for name, value in {'score': shown, **outcome.facts()}.items():
         print(f'{name}: {value}')
     if failure is not None:
         raise ValueError(

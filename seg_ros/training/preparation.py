@@ -13,6 +13,7 @@ from torch import nn
 
 from seg_ros.model_card import CARD_FILE, load_model_card
 from seg_ros.nets.deployed import load_net
+from seg_ros.segmenter import find_model
 from seg_ros.training import run_folder
 from seg_ros.training.checkpoint import Checkpoint, load_checkpoint
 from seg_ros.training.config import TrainConfig
@@ -153,7 +154,9 @@ def _budget(config: TrainConfig, progress: Progress) -> TimeBudget | None:
 
 
 def _start_from(source: Path, config: TrainConfig, net: nn.Module) -> None:
-    """Give a net the weights of a checkpoint or of a model folder."""
+    """Give a net the weights of a checkpoint, of a model folder or of a model by its name."""
+    if not source.exists():
+        source = find_model(source)
     if (source / CARD_FILE).is_file():
         card = load_model_card(source)
         if card.net != config.net:

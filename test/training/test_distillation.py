@@ -54,13 +54,13 @@ def test_without_a_labelled_pixel_the_loss_is_zero():
 def test_a_teacher_sees_pixels_as_its_own_card_has_them(tiny_config, teacher):
     config = tiny_config(f'distillation.teacher={teacher}')
     card = load_model_card(teacher)
-    assert card.input.mean != config.mean
+    assert card.input.mean != config.normalization[0]
     pixels = torch.randint(
         0, 256, (1, 32, 48, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )
     with torch.no_grad():
         logits = load_net(card)(pixels)
-    mean, std = (torch.tensor(of).view(1, 3, 1, 1) for of in (config.mean, config.std))
+    mean, std = (torch.tensor(of).view(1, 3, 1, 1) for of in config.normalization)
     image = (pixels.permute(0, 3, 1, 2) / 255 - mean) / std
     found = build_teacher(config, card.classes, torch.device('cpu'))
     labels = torch.zeros(1, 32, 48, dtype=torch.uint8)

@@ -277,3 +277,12 @@ def test_export_takes_a_run_folder(tiny_config, tmp_path, data_folder):
         == 0
     )
     assert load_model_card(target).name == 'other'
+
+
+def test_a_shipped_model_can_be_started_from_and_learned_from_by_its_name(tiny_config, tmp_path):
+    with pytest.raises(ValueError, match=r'holds a mini_unet, net is tiny_net'):
+        prepare(tiny_config('init_from=robocup_mini_unet'), tmp_path / 'a')
+    with pytest.raises(ValueError, match='the teacher robocup_mini_unet'):
+        prepare(tiny_config('distillation.teacher=robocup_mini_unet'), tmp_path / 'b')
+    with pytest.raises(FileNotFoundError, match=r"no model 'nothing'; available: .*road_slim"):
+        prepare(tiny_config('init_from=nothing'), tmp_path / 'c')
