@@ -12,6 +12,7 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,6 +41,7 @@ LOG = logging.getLogger(__name__)
 
 MEAN_IOU, LABEL_AGREEMENT = 'mean_iou', 'label_agreement'
 ENGINES = ('openvino', 'onnxruntime')
+MAX_MINUTES = 30.0
 _RANKING_FRAMES = 24
 
 
@@ -67,6 +69,7 @@ def quantize_model(
     *,
     calibrated_on: str,
     allowed_loss_points: float = MAX_LOSS_POINTS,
+    max_minutes: float = MAX_MINUTES,
 ) -> Variant:
     """Write the int8 variant of a model into its folder, or nothing.
 
@@ -79,13 +82,14 @@ def quantize_model(
         validation: What the loss is measured on, in every installed engine; the worst one counts.
         calibrated_on: What the calibration images are, for the card.
         allowed_loss_points: How much worse than fp32 the variant may be, in points of 100.
+        max_minutes: How long layers may be taken back to fp32; each try is measured and logged.
 
     Returns:
         What the card says of the variant now.
 
     Raises:
-        ValueError: If there are no images, the folder cannot be written, or the variant loses
-            more than is allowed.
+        ValueError: If there are no images, the folder cannot be written, the variant loses more
+            than is allowed, or the time is over.
         FileNotFoundError: If the card has no ``model.onnx``.
     """
     folder = card.file(GRAPH_FILE).parent
@@ -102,6 +106,7 @@ def quantize_model(
             calibration_hwc,
             judge,
             allowed_loss_points,
+            max_minutes,
         )
         score, _ = judge.score(model)
     variant = Variant(
@@ -197,13 +202,29 @@ def _quantized(
     calibration_hwc: Sequence[np.ndarray],
     judge: _Judge,
     allowed_loss_points: float,
+    max_minutes: float,
 ) -> onnx.ModelProto:
     """Quantise, and take layers back to fp32 where the loss is too large."""
     (image,) = model.graph.input
     convolutions = sum(node.op_type in ('Conv', 'ConvTranspose') for node in model.graph.node)
 
+    began = time.monotonic()
+    losses: list[float] = []  # points of each try on all frames
+
     def validate(candidate: Any, frames: Iterable[Frame]) -> tuple[float, list[float]]:
-        return judge.score(candidate, frames)
+        shown = list(frames)
+        score, scores = judge.score(candidate, shown)
+        minutes = (time.monotonic() - began) / 60
+        if len(shown) == len(judge.frames):
+            losses.append(100 * (judge.fp32_score - score))
+        LOG.info('%.1f min: %.4f on %d frames', minutes, score, len(shown))
+        if losses and minutes > max_minutes:
+            raise ValueError(
+                f'stopped after {minutes:.1f} minutes, nothing is written: the last graph loses '
+                f'{losses[-1]:.2f} points, allowed are {allowed_loss_points:g}. Calibrate on '
+                'other images, allow a larger loss, or give it more time with --max-minutes'
+            )
+        return score, scores
 
     return nncf.quantize_with_accuracy_control(
         model,

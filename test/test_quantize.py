@@ -92,13 +92,14 @@ def frames(truths=None):
     ]
 
 
-def quantize(folder, allowed_loss_points, validation=None):
+def quantize(folder, allowed_loss_points, validation=None, max_minutes=30):
     return quantize_model(
         load_model_card(folder),
         IMAGES[:4],
         validation or Validation(frames(), LABEL_AGREEMENT, 'six scenes'),
         calibrated_on='four scenes',
         allowed_loss_points=allowed_loss_points,
+        max_minutes=max_minutes,
     )
 
 
@@ -156,6 +157,16 @@ def test_layers_that_hurt_are_taken_back(tmp_path):
     repaired = quantize(folder, 3)
     assert repaired.loss_points <= 3
     assert 0 < int8_kernels(folder) < 3
+
+
+def test_taking_layers_back_is_shown_and_ends_in_time(tmp_path, caplog):
+    folder = write_convolutions(tmp_path / 'outlier', outlier=300)
+    before = contents(folder)
+    caplog.set_level('INFO')
+    with pytest.raises(ValueError, match=r'stopped after .* minutes, nothing is written.*loses'):
+        quantize(folder, 3, max_minutes=1e-6)
+    assert ' min: ' in caplog.text
+    assert contents(folder) == before
 
 
 def test_too_large_a_loss_is_refused_and_nothing_written(folder):
@@ -222,3 +233,15 @@ def test_a_folder_without_images_is_refused(folder, tmp_path, capsys):
     start = ['quantize', '--model', str(folder), '--calibration', str(tmp_path / 'empty')]
     assert cli.main(start) == 2
     assert 'empty' in capsys.readouterr().err
+
+
+def test_pictures_of_one_colour_are_not_calibrated_on(folder, tmp_path, capsys):
+    blank = tmp_path / 'blank'
+    blank.mkdir()
+    for level in range(3):
+        cv2.imwrite(str(blank / f'{level}.png'), np.full((48, 64, 3), 100 * level, np.uint8))
+    assert cli.main(['quantize', '--model', str(folder), '--calibration', str(blank)]) == 2
+    said = capsys.readouterr()
+    assert 'picture of one colour' in said.out
+    assert 'no image to calibrate with' in said.err
+    assert not (folder / INT8_GRAPH_FILE).exists()

@@ -7,7 +7,8 @@ r"""Add an int8 variant to a model folder, with its measured score beside that o
 
 With labels (--dataset, or --bag with --label-topic) the mean IoU of both is measured. Without,
 every second calibration image is kept back and the share of labels equal to fp32's is measured.
-Nothing is written when the loss is above --allow-loss. Needs: pip install 'seg_ros[quantize]'.
+Nothing is written when the loss is above --allow-loss; each graph that is tried shows its score,
+and after --max-minutes it ends. Needs: pip install 'seg_ros[quantize]'.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from seg_ros.model_card import InputSpec, ModelCard
     from seg_ros.quantize import Validation
 
+_MIN_CONTRAST = 8  # of 255, between the darkest and the brightest pixel of a channel
 _GROUND_TRUTH = '/ground_truth/labels'
 
 
@@ -61,6 +63,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='POINTS',
         help='of mean IoU, or of equal labels, out of 100 (default: 0.5)',
     )
+    parser.add_argument(
+        '--max-minutes',
+        type=float,
+        default=30.0,
+        help='how long layers may be taken back to fp32 to lose less (default: 30)',
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -92,6 +100,7 @@ def run(args: argparse.Namespace) -> int:
         validation,
         calibrated_on=f'{len(images)} images of {described}',
         allowed_loss_points=args.allow_loss,
+        max_minutes=args.max_minutes,
     )
     print(
         f'{card.folder}: {variant.file} written; {variant.metric} {variant.score:.4f} in int8, '
@@ -140,6 +149,9 @@ def load_calibration(
     images = []
     for picture in chosen:
         image = picture.image_rgb
+        if np.ptp(image, axis=(0, 1)).max() < _MIN_CONTRAST:
+            skips.add('picture of one colour, which says nothing of the net', picture.name)
+            continue
         network_hwc = to_network(image, place(image.shape[:2], spec), 'rgb', spec.mean)
         images.append(np.ascontiguousarray(network_hwc))
     for line in skips.lines():
@@ -172,6 +184,8 @@ def _check(args: argparse.Namespace) -> None:
             raise ValueError(f'{option} is {getattr(args, name)}; allowed are 2 and above')
     if not args.allow_loss >= 0:
         raise ValueError(f'--allow-loss is {args.allow_loss}; give points of 100, 0 or more')
+    if not args.max_minutes > 0:
+        raise ValueError(f'--max-minutes is {args.max_minutes}; give a number above 0')
 
 
 def _labelled_source(args: argparse.Namespace, card: ModelCard) -> FrameSource | None:
