@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 MAX_SCANS = 32  # libjpeg's own progressive script has 10
 MAX_CHUNKS = 1 << 16  # of a PNG; encoders cut pixel data into pieces of 8 KiB and more
-MAX_TRAILING_BYTES = 1 << 12  # behind a PNG; some drivers pad
 
 _PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 _JPEG_SIGNATURE = b'\xff\xd8'
@@ -102,7 +101,7 @@ def checked(data: bytes) -> bytes:
         its pixels as they are, so that they are not inflated twice.
 
     Raises:
-        ValueError: If it is truncated, has too many parts, or is followed by something else.
+        ValueError: If it is truncated, has too many parts, or holds more than its size.
     """
     if is_jpeg(data):
         _check_jpeg(data)
@@ -150,6 +149,8 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         if count >= MAX_CHUNKS:
             raise ValueError(f'it is a PNG of more than {MAX_CHUNKS} chunks')
         yield kind, position + 8, position + 8 + length
+        if kind == b'IEND':  # what follows is not read
+            return
         position += 12 + length
 
 
@@ -181,9 +182,7 @@ def _check_jpeg(data: bytes) -> None:
 def _checked_png(data: bytes) -> bytes:
     """Walk the chunks: each must lie in the file, and the pixels must inflate to their size."""
     others, pixel_data = [], []
-    end = len(_PNG_SIGNATURE)
     for kind, start, stop in png_chunks(data):
-        end = stop + 4  # the checksum
         if kind == b'acTL':
             raise ValueError('it is an animated PNG; expected one picture')
         if kind == b'IEND':
@@ -191,11 +190,9 @@ def _checked_png(data: bytes) -> bytes:
         if kind == b'IDAT':
             pixel_data.append(data[start:stop])
         elif not pixel_data:  # what comes later says nothing of the pixels
-            others.append(data[start - 8 : end])
+            others.append(data[start - 8 : stop + 4])
     else:
         raise ValueError(f'it is truncated: no end of the PNG in its {len(data)} bytes')
-    if len(data) - end > MAX_TRAILING_BYTES:
-        raise ValueError(f'it has {len(data) - end} bytes after the end of its PNG')
     width, height, channels = read_header(data)
     depth, interlaced = data[24], data[28]
     row_bytes = 1 + -(-width * channels * depth // 8)

@@ -96,8 +96,9 @@ def test_the_end_of_a_thumbnail_is_not_the_end_of_its_picture(tmp_path, rgb):
 
 
 @pytest.mark.parametrize('padding', [bytes(1 << 16), b'\xff' * 5000, 'a second picture'])
-def test_what_follows_a_jpeg_is_not_looked_at(tmp_path, rgb, padding):
-    path = write(tmp_path / 'a.jpg', rgb)
+@pytest.mark.parametrize('suffix', ['.jpg', '.png'])
+def test_what_follows_a_picture_is_not_looked_at(tmp_path, rgb, suffix, padding):
+    path = write(tmp_path / f'a{suffix}', rgb)
     before = load_image(path)
     data = path.read_bytes()
     path.write_bytes(data + (data if isinstance(padding, str) else padding))

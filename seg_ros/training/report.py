@@ -120,7 +120,8 @@ def write_report(
         write_atomically(folder / f'{name}.png', data)
     names = {kind: [store.name(i) for i in positions] for kind, positions in shown.items()}
     page = _page(card, final, facts, encoded, names)
-    write_atomically(folder / 'index.html', page.encode())
+    # file names may be no UTF-8
+    write_atomically(folder / 'index.html', page.encode('utf-8', 'backslashreplace'))
     return scores
 
 

@@ -21,6 +21,7 @@ from seg_ros.node.runtime import use_large_image_profile
 from test.conftest import write_primary_model
 from test.robustness.bag_files import fuzz_bag_files
 from test.robustness.frames import fuzz_bags, fuzz_decoder
+from test.robustness.image_files import fuzz_image_files
 from test.robustness.live_frames import fuzz_node
 from test.robustness.live_parameters import fuzz_parameters
 from test.robustness.live_services import fuzz_services
@@ -44,6 +45,7 @@ def main() -> int:
         model = write_primary_model(folder / 'model')
         net = segmenter.load(model, backend='onnxruntime')
         tallies = fuzz_decoder(net, cases // 3)
+        tallies += fuzz_image_files(folder / 'pictures', cases // 10)
         tallies += fuzz_bags(folder, max(60, cases // 15))
         tallies += fuzz_bag_files(folder, max(40, cases // 50))
         for backend in ('onnxruntime', 'openvino'):

@@ -12,6 +12,7 @@ from seg_ros import segmenter
 from seg_ros.image import decode_compressed_image, decode_compressed_labels
 from test.robustness.aftermath import BACKGROUND, BALL, FIELD, what_follows_is_wrong
 from test.robustness.frames import fuzz_bags, fuzz_decoder
+from test.robustness.image_files import fuzz_image_files
 from test.robustness.strategies import bombs, pictures
 from test.robustness.tally import resident_mb, table
 
@@ -27,6 +28,14 @@ def test_lying_messages_are_refused_and_the_others_keep_their_size(net):
     for tally in tallies[:2]:
         assert tally.served >= 10, table(tallies)
         assert tally.rejected.total() >= 10, table(tallies)
+
+
+def test_damaged_image_files_are_refused_or_keep_their_size(tmp_path):
+    damaged, padded = fuzz_image_files(tmp_path, 200)
+    assert not damaged.losses + padded.losses, table([damaged, padded])
+    assert damaged.served >= 10
+    assert damaged.rejected.total() >= 10
+    assert padded.served == padded.cases
 
 
 @pytest.mark.parametrize('size', [(1, 1), (4, 1), (1, 4), (1, 3), (3, 1), (2, 2), (1, 500)])

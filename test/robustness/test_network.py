@@ -94,9 +94,10 @@ def data(tmp_path):
         (folder / kind).mkdir(parents=True)
     for number in range(8):
         noise = np.random.default_rng(number).integers(0, 25, image.shape, np.uint8)
-        moved = np.roll(image + noise, 9 * number, axis=1)
-        cv2.imwrite(str(folder / f'images/{number}.png'), moved[..., ::-1])
-        cv2.imwrite(str(folder / f'labels/{number}.png'), np.roll(labels, 9 * number, axis=1))
+        name = os.fsdecode(b'caf\xe9%d.png' % number)  # of an old camera: no UTF-8
+        for kind, pixels in (('images', (image + noise)[..., ::-1]), ('labels', labels)):
+            moved = np.roll(pixels, 9 * number, axis=1)
+            (folder / kind / name).write_bytes(cv2.imencode('.png', moved)[1].tobytes())
     save_classes_file(folder / 'classes.yaml', PRIMARY_CLASSES)
     return folder
 
