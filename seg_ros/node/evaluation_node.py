@@ -13,7 +13,6 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.time import Time
 from std_msgs.msg import String
 
@@ -30,6 +29,7 @@ from seg_ros.node.messages import from_class_names
 from seg_ros.node.parameter_service import ParameterService
 from seg_ros.node.parameters import declare_parameters
 from seg_ros.node.publisher import LATCHED, create_publisher
+from seg_ros.node.qos_overrides import check_qos_overrides, overriding_options
 from seg_ros.result_files import demand_place
 from seg_ros.segmenter import find_model
 
@@ -62,6 +62,7 @@ class EvaluationNode(Node):
     ) -> None:
         super().__init__('evaluation', start_parameter_services=False)
         self.config = declare_parameters(self, defaults or EvaluationConfig(), arguments)
+        check_qos_overrides(self)
         self._parameter_service = ParameterService(self, self.config)
         for name in filter(None, (self.config.json, self.config.html)):
             demand_place(Path(name), overwrite=self.config.overwrite)
@@ -116,7 +117,7 @@ class EvaluationNode(Node):
                 history=HistoryPolicy.KEEP_LAST,
                 depth=_QUEUE_DEPTH,
             ),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            qos_overriding_options=overriding_options(self, topic, 'subscription'),
             raw=True,
         )
         return topic

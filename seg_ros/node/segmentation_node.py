@@ -76,9 +76,6 @@ class SegmentationNode(ToldLifecycleNode):
         check_qos_overrides(self)
         check_topics(self, self.config)
         self._in_use = InUseParameters(self)
-        add_post_set_parameters_callback(self, self._take_parameters)
-        self._parameter_service = ParameterService(self, self.config)
-        self.add_on_set_parameters_callback(self._check_parameters)
         self._outputs: dict[str, Outputs] = {}  # by image topic, as _inputs
         self._inputs: dict[str, CameraInput] = {}
         self._infos: dict[str, CameraInfos] = {}
@@ -105,6 +102,10 @@ class SegmentationNode(ToldLifecycleNode):
         create_steady_timer(self, _RECONSIDER_PERIOD_S, self._reconsider_inputs)
         create_steady_timer(self, _RECONSIDER_PERIOD_S, self._worker.rejections.flush)
         create_steady_timer(self, _RECONSIDER_PERIOD_S, self._host.watch)
+        # Last: they are called for what the lines above declare, too, and use what those made.
+        add_post_set_parameters_callback(self, self._take_parameters)
+        self.add_on_set_parameters_callback(self._check_parameters)
+        self._parameter_service = ParameterService(self, self.config)
         if not waits:
             self.start(self.stop)
 
@@ -183,8 +184,9 @@ class SegmentationNode(ToldLifecycleNode):
         """Refuse what would not work; nothing is changed and nothing slow is done."""
         try:
             config = changed_config(self.config, parameters, running=bool(self._host.serving))
-            check_topics(self, config)
-            self._host.check(config, self.config)
+            if config != self.config:
+                check_topics(self, config)
+                self._host.check(config, self.config)
         except Exception as error:  # whatever a value sets off, the answer is a reason
             return SetParametersResult(successful=False, reason=reason_of(error))
         return SetParametersResult(successful=True)

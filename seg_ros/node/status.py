@@ -19,6 +19,7 @@ from seg_ros.node.image_sources import (
     find_sources,
 )
 from seg_ros.node.lifecycle import FINALIZED, UNCONFIGURED
+from seg_ros.node.publisher import create_publisher
 from seg_ros.node.runtime import create_steady_timer
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Status:
         self._stale = 0
         self._invalid_px = 0
         self._trouble: tuple[State, str] | None = None
-        self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 1)
+        self._publisher = create_publisher(node, DiagnosticArray, '/diagnostics')
         self._timer = create_steady_timer(node, _PERIOD_S, self._publish)
 
     def describe(self, segmenter: Segmenter | None) -> None:

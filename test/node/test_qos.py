@@ -62,6 +62,23 @@ def test_every_override_of_the_example_acts_on_its_endpoint(robot, primary_model
             assert dump(robot, '/segmentation')[name] == value
 
 
+def test_an_override_reaches_every_endpoint(robot, primary_model):
+    wanted = {
+        ('/own/image', 'subscription', 'durability'): 'transient_local',
+        ('/own/camera_info', 'subscription', 'reliability'): 'reliable',
+        (MASK, 'publisher', 'reliability'): 'best_effort',
+        (f'{NODE}/mask/red', 'publisher', 'durability'): 'transient_local',
+        (f'{NODE}/camera_info', 'publisher', 'reliability'): 'best_effort',
+        (f'{NODE}/class_names', 'publisher', 'durability'): 'volatile',
+        ('/diagnostics', 'publisher', 'reliability'): 'best_effort',
+    }
+    options = {f'qos_overrides.{".".join(name)}': value for name, value in wanted.items()}
+    with node_process('/own', model=primary_model, backend='onnxruntime', **options):
+        for (topic, endpoint, policy), value in wanted.items():
+            qos = endpoint_qos(robot, topic, endpoint)
+            assert getattr(qos, policy).name.lower() == value, topic
+
+
 @pytest.mark.parametrize('other', ['auto', 'reliable', 'best_effort'])
 @pytest.mark.parametrize('override', ['reliable', 'best_effort'])
 def test_an_override_of_the_input_goes_before_every_choice(robot, primary_model, other, override):
