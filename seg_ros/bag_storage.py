@@ -45,9 +45,10 @@ if TYPE_CHECKING:
 TYPES = get_typestore(Stores.ROS2_JAZZY)
 METADATA_FILE = 'metadata.yaml'
 MAX_METADATA_BYTES = 1 << 22  # 1000 topics take half a megabyte
-_MAX_NESTING = 50  # of its brackets; rosbag2 writes 2, and the time to parse grows with the square
+_MAX_NESTING = 50  # rosbag2 writes 6, and the time to parse grows with the square
 _STORAGE_SUFFIXES = ('.mcap', '.db3')
 _ROS1_SUFFIX = '.bag'
+_INDENT = re.compile(r'^[ ?:-]+', re.MULTILINE)  # spaces, and what nests within one line
 _URI_SPECIAL = re.compile(rb'[^A-Za-z0-9/._-]')
 _TABLES = ('messages', 'topics', 'schema', 'metadata', 'message_definitions')
 
@@ -317,8 +318,12 @@ def _sources(path: Path) -> list[Path]:
 def _check_metadata(path: Path) -> None:
     if (size := path.stat().st_size) > MAX_METADATA_BYTES:
         raise ValueError(f'{path.name} has {size} bytes; allowed are {MAX_METADATA_BYTES}')
+    text = path.read_text(encoding='utf-8')
+    depth = max((len(indent) // 2 for indent in _INDENT.findall(text)), default=0)
+    if depth > _MAX_NESTING:
+        raise ValueError(f'{path.name} is nested more than {_MAX_NESTING} deep')
     depth = 0
-    for bracket in re.findall(r'[\[\]{}]', path.read_text(encoding='utf-8')):
+    for bracket in re.findall(r'[\[\]{}]', text):
         depth = depth + 1 if bracket in '[{' else max(0, depth - 1)
         if depth > _MAX_NESTING:
             raise ValueError(f'{path.name} is nested more than {_MAX_NESTING} deep')

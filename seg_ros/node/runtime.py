@@ -38,6 +38,7 @@ _WRONG_ARGUMENTS = (
     NameValidationException,
     ParameterException,
 )
+_NO_MAPPINGS = ". ROS has no mappings as parameters; give a list of texts: ['ball: 3']"
 _NO_LOG_FILE = '--disable-external-lib-logs'
 # glibc's mallopt(3): parameter -> bytes. A 4K image in bgr8 takes 24 MiB.
 _MALLOC_THRESHOLDS = {-3: 32 << 20, -1: 256 << 20}  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
@@ -158,7 +159,8 @@ def start_rclpy(ros_arguments: list[str]) -> None:
         rclpy.init(args=ros_arguments, signal_handler_options=SignalHandlerOptions.NO)
     except RuntimeError as error:  # rclpy exports no narrower class
         if 'initialize logging' not in str(error):
-            raise ValueError(f'{" ".join(ros_arguments)}: {error}') from error
+            hint = _NO_MAPPINGS if any(':={' in word for word in ros_arguments) else ''
+            raise ValueError(f'{" ".join(ros_arguments)}: {error}{hint}') from error
         print(f'no log file is written: {error}', file=sys.stderr)
         rclpy.try_shutdown()
         arguments = [*(ros_arguments or ['--ros-args']), _NO_LOG_FILE]

@@ -255,6 +255,7 @@ def test_an_existing_report_is_refused_at_the_start_unless_it_may_be_replaced(tm
         ({'start_within_s': 0.5}, 2, 'nothing to score came within 0.5 s'),
         ({'min_mio': 0.5}, os.EX_CONFIG, "unknown parameter 'min_mio'; did you mean 'min_miou'"),
         ({'model': 'nowhere'}, os.EX_CONFIG, "no model 'nowhere'"),
+        ({'min_miou': '{ball: 0.2}'}, os.EX_CONFIG, 'ROS has no mappings as parameters'),
     ],
 )
 def test_bad_input_ends_the_start_and_says_why(values, status, message):

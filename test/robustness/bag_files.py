@@ -63,6 +63,8 @@ HOSTILE_YAML = (
     '[' * 200_000,
     '{a: ' * 50_000,
     ''.join(' ' * depth + 'a:\n' for depth in range(1000)),
+    '- ' * 3000 + 'a',
+    '? ' * 3000 + 'a',
     '!!python/object/apply:os.system ["false"]',
     'a: &a [x, x]\n' + ''.join(f'{n}: &b{n} [{"*a, " * 9}*a]\n' for n in range(99)),
     '#' * (1 << 23),
