@@ -4,4 +4,5 @@
 ``python -m bench.<name>`` and writes ``results/<name>.json``. ``report`` makes
 ``docs/benchmarks.md`` of these files. ``naive_node`` and ``tutorial_node`` are what is compared
 with; ``rig`` runs them, and our node, between the processes ``camera`` and ``consumer``.
+``gpu_hour`` is no measurement: it trains the shipped nets where a GPU is lent for an hour.
 """

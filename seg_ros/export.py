@@ -16,8 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
-from torch import Tensor
 
 from seg_ros.backends import load_backend
 from seg_ros.model_card import (
@@ -30,8 +28,8 @@ from seg_ros.model_card import (
     save_model_card,
 )
 from seg_ros.nets import build_net
-from seg_ros.nets.deployed import DeployedNet, load_net
-from seg_ros.nets.onnx_graph import WeightsDtype, write_graph
+from seg_ros.nets.deployed import DeployedNet, WeightsDtype, load_net, save_weights
+from seg_ros.nets.onnx_graph import write_graph
 from seg_ros.nets.segmentation_net import SegmentationNet
 
 LOG = logging.getLogger(__name__)
@@ -154,19 +152,6 @@ def write_random_model(
     return load_model_card(folder)
 
 
-def save_weights(net: SegmentationNet, path: Path, dtype: WeightsDtype = 'float32') -> None:
-    """Save a net's state as ``.safetensors``; with float16, kernels are rounded, vectors not."""
-    state = {
-        name: (tensor.half() if dtype == 'float16' and _is_kernel(tensor) else tensor)
-        .detach()
-        .cpu()
-        .contiguous()
-        .clone()
-        for name, tensor in net.state_dict().items()
-    }
-    save_file(state, path)
-
-
 def engine_parity(
     card: ModelCard, reference: DeployedNet, images_hwc: Sequence[np.ndarray]
 ) -> dict[str, Parity]:
@@ -199,10 +184,6 @@ def compare_logits(expected_chw: Sequence[np.ndarray], found_chw: Sequence[np.nd
         errors.append(differences.max())
         usual_errors.append(np.quantile(differences, USUAL_SHARE))
     return Parity(min(agreements), float(np.max(errors)), float(np.max(usual_errors)))
-
-
-def _is_kernel(tensor: Tensor) -> bool:
-    return tensor.is_floating_point() and tensor.ndim > 1
 
 
 def _check_inputs(net: SegmentationNet, card: ModelCard, images_hwc: Sequence[np.ndarray]) -> None:

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from seg_ros import export
-from seg_ros.export import compare_logits, export_net, save_weights
+from seg_ros.export import compare_logits, export_net
 from seg_ros.model_card import (
     GRAPH_FILE,
     WEIGHTS_FILE,
@@ -22,7 +22,7 @@ from seg_ros.model_card import (
     save_model_card,
 )
 from seg_ros.nets import NETS, build_net
-from seg_ros.nets.deployed import DeployedNet, load_net
+from seg_ros.nets.deployed import DeployedNet, load_net, save_weights
 from seg_ros.nets.onnx_graph import write_graph
 from test.nets.images import data_file, scene
 from test.test_shipped_models import assert_old_engines_read

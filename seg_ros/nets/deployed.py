@@ -6,19 +6,23 @@ same pixels.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load
+from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
 from seg_ros.model_card import WEIGHTS_FILE
 from seg_ros.nets import build_net
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from seg_ros.model_card import ModelCard
     from seg_ros.nets.segmentation_net import SegmentationNet
+
+WeightsDtype = Literal['float32', 'float16']
 
 
 class DeployedNet(nn.Module):
@@ -89,3 +93,20 @@ def load_net(card: ModelCard) -> DeployedNet:
     except RuntimeError as error:
         raise ValueError(f'{path} does not fit net {card.net!r}: {error}') from error
     return DeployedNet(net, card.input.mean, card.input.std).eval()
+
+
+def save_weights(net: SegmentationNet, path: Path, dtype: WeightsDtype = 'float32') -> None:
+    """Save a net's state as ``.safetensors``; with float16, kernels are rounded, vectors not."""
+    state = {
+        name: (tensor.half() if dtype == 'float16' and _is_kernel(tensor) else tensor)
+        .detach()
+        .cpu()
+        .contiguous()
+        .clone()
+        for name, tensor in net.state_dict().items()
+    }
+    save_file(state, path)
+
+
+def _is_kernel(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and tensor.ndim > 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import onnx
@@ -15,12 +14,11 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxscript.rewriter.rules.common import fuse_pad_into_conv_rule
 from torch import Tensor, nn
 
-from seg_ros.nets.deployed import DeployedNet
+from seg_ros.nets.deployed import DeployedNet, WeightsDtype
 
 # What the oldest engines that setup.py accepts can read, and so the last for Ubuntu 22.04.
 OPSET, IR_VERSION = 20, 10
 _CHATTY = ('onnx_ir', 'onnxscript')  # they tell of every node that they fold or remove
-WeightsDtype = Literal['float32', 'float16']
 
 
 def write_graph(
@@ -54,7 +52,7 @@ def write_graph(
     # and would make the graph's kernels others than those in weights.safetensors.
     onnxscript.optimizer.inline(program.model)
     onnxscript.optimizer.fold_constants(program.model)
-    # A convolution pads each side by itself; a step of its own copies the map.
+    # A convolution pads each side by itself; no step of its own is needed.
     onnxscript.rewriter.rewrite(program.model, [fuse_pad_into_conv_rule])
     onnxscript.optimizer.remove_unused_nodes(program.model)
     model = program.model_proto

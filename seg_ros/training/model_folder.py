@@ -27,7 +27,7 @@ from seg_ros.training.run_folder import CONFIG_FILE, SPLITS_FILE
 from seg_ros.training.splits import build_split
 
 if TYPE_CHECKING:
-    from seg_ros.nets.onnx_graph import WeightsDtype
+    from seg_ros.nets.deployed import WeightsDtype
 
 LOG = logging.getLogger(__name__)
 MAX_CALIBRATION_IMAGES = 100  # 2,000 pixels of each fix one number well enough

@@ -4,7 +4,6 @@ import pytest
 
 from seg_ros import cli
 from seg_ros.commands.export import load_images
-from seg_ros.export import save_weights
 from seg_ros.model_card import (
     WEIGHTS_FILE,
     ClassInfo,
@@ -14,6 +13,7 @@ from seg_ros.model_card import (
     save_model_card,
 )
 from seg_ros.nets import build_net
+from seg_ros.nets.deployed import save_weights
 from test.nets.images import scene
 
 
