@@ -1,4 +1,4 @@
-"""Play a bag through the node, score it, write a report and end.
+"""Play a bag through the node, score it, write a report where a file is named, and end.
 
 ros2 launch seg_ros evaluate.launch.py bag:=DRIVE label_topic:=/ground_truth/labels \
     model:=road_linknet html:=report.html min_miou:=0.5
@@ -56,7 +56,7 @@ ARGUMENTS = (
     ('min_scored', '0.9', 'Fail where a smaller share of the true labels could be scored'),
     ('quiet_after_s', '5.0', 'End when nothing came for this time'),
     ('json', '', 'File for the report as JSON'),
-    ('html', 'evaluation.html', 'File for the report as a page'),
+    ('html', '', 'File for the report as a page'),
     ('overwrite', 'false', 'Replace reports that exist'),
 )
 

@@ -71,6 +71,16 @@ def test_a_wrong_input_ends_the_launch_before_anything_starts(evaluate, argument
     assert 'process started' not in text
 
 
+def test_a_report_is_replaced_only_where_that_is_asked_for(evaluate, tmp_path):
+    (tmp_path / 'report.json').write_text('{"frames": "of an earlier run"}')
+    status, report, text = evaluate()
+    assert (status, report['frames']) == (1, 'of an earlier run')
+    assert 'report.json exists' in text
+    status, report, text = evaluate(overwrite='True')
+    assert status == 0, text
+    assert report['frames'] >= 5
+
+
 def test_a_wrong_model_is_noticed_at_once(evaluate):
     status, report, text = evaluate(model='nosuch')
     assert (status, report) == (1, None)
