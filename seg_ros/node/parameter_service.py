@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
 _RESULTS = 'in_use.'
+_MAX_PARAMETERS = 256  # of a request; a dump has 40
 
 
 class ParameterService(rclpy.parameter_service.ParameterService):
@@ -40,7 +41,7 @@ class ParameterService(rclpy.parameter_service.ParameterService):
     def _set_parameters_callback(self, request: Any, response: Any) -> Any:
         messages = request.parameters
         together = self._set(messages)
-        if together.successful or len(messages) == 1:
+        if together.successful or not 1 < len(messages) <= _MAX_PARAMETERS:
             response.results = [together] * len(messages)
         else:
             response.results = [self._set([each], from_file=True) for each in messages]
@@ -54,6 +55,9 @@ class ParameterService(rclpy.parameter_service.ParameterService):
         self, messages: Sequence[ParameterMessage], *, from_file: bool = False
     ) -> SetParametersResult:
         """Set all of them or none; ``from_file``: one of several that came together."""
+        if len(messages) > _MAX_PARAMETERS:
+            reason = f'{len(messages)} parameters at once; allowed are {_MAX_PARAMETERS}'
+            return SetParametersResult(successful=False, reason=reason)
         node = self._get_node()
         is_file = from_file or len(messages) > 1
         try:

@@ -131,6 +131,13 @@ def test_what_comes_together_is_set_as_far_as_it_can_be(robot, strange):
         set_raw(robot, texts('masks', 'all'))
 
 
+def test_too_many_at_once_are_refused_at_once(robot, strange):
+    results = set_raw(robot, *(text(f'model_{number}', 'x') for number in range(20_000)))
+    assert set(results) == {(False, '20000 parameters at once; allowed are 256')}
+    assert len(results) == 20_000
+    assert set_raw(robot) == []
+
+
 def test_parameters_have_one_type_which_tools_are_told(robot, strange):
     names = ['class_remap', 'min_area_px', 'geometry', 'roi', 'min_confidence', 'model']
     request = DescribeParameters.Request(names=names)
