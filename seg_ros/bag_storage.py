@@ -50,7 +50,7 @@ _STORAGE_SUFFIXES = ('.mcap', '.db3')
 _ROS1_SUFFIX = '.bag'
 _INDENT = re.compile(r'^[ ?:-]+', re.MULTILINE)  # spaces, and what nests within one line
 _URI_SPECIAL = re.compile(rb'[^A-Za-z0-9/._-]')
-_TABLES = ('messages', 'topics', 'schema', 'metadata', 'message_definitions')
+_TABLES = {'messages', 'topics', 'schema', 'metadata', 'message_definitions'}
 
 
 def _own_copy(name: str) -> Any:
@@ -171,7 +171,10 @@ class _McapReader(McapReader):
 
 
 class _SqliteReader(Sqlite3Reader):
-    """Takes any name of a file, looks at tables before it reads them, and heeds a journal."""
+    """Takes any name of a file, looks at tables before it reads them, and heeds a -wal.
+
+    A rollback journal (-journal) is left alone: it may name other files, which SQLite removes.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -181,7 +184,7 @@ class _SqliteReader(Sqlite3Reader):
         """Open the database without changing it or the folder it lies in."""
         file = Path(str(self.path))
         try:
-            if _journal(file) is not None:
+            if _log_of(file) is not None:
                 file = self._recovered(file)
             # rosbags makes a URI of it; a name may hold any byte.
             self.path = Path(_URI_SPECIAL.sub(_percent_encoded, os.fsencode(file)).decode('ascii'))
@@ -199,9 +202,9 @@ class _SqliteReader(Sqlite3Reader):
             super().close()
 
     def _recovered(self, file: Path) -> Path:
-        """A copy of a database that was not closed, with what its journal holds."""
+        """A copy of a database that was not closed, with what its write-ahead log holds."""
         folder = self._stack.enter_context(tempfile.TemporaryDirectory())
-        for part in (file, _journal(file)):
+        for part in (file, _log_of(file)):
             assert part is not None
             shutil.copyfile(part, Path(folder, part.name))
         copy = Path(folder, file.name)
@@ -216,23 +219,16 @@ class _SqliteReader(Sqlite3Reader):
             f'file:{self.path}?immutable=1', flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
         )
         with contextlib.closing(database):
-            kinds = 'SELECT name, type FROM pragma_table_list WHERE schema = ?'
-            for name, kind in database.execute(kinds, ('main',)).fetchall():
-                if name not in _TABLES:
-                    continue
+            listed = "SELECT lower(name), type FROM pragma_table_list WHERE schema = 'main'"
+            rows: Any = database.execute(listed).fetchall()
+            kinds = dict(rows)
+            for name in _TABLES & kinds.keys():
                 columns = database.execute('SELECT hidden FROM pragma_table_xinfo(?)', (name,))
-                if kind != 'table' or any(hidden for (hidden,) in columns):
+                if kinds[name] != 'table' or any(hidden for (hidden,) in columns):
                     raise ReaderError(f'table {name} holds computed values')
-            if {'topics'} <= {
-                name
-                for (name,) in database.execute(
-                    "SELECT name FROM sqlite_schema WHERE type = 'table'"
-                )
-            }:
-                ((doubled,),) = database.execute(
-                    'SELECT count(*) - count(DISTINCT id) FROM topics'
-                )
-                if doubled:
+            if 'topics' in kinds:
+                doubled = 'SELECT count(*) - count(DISTINCT id) FROM topics'
+                if database.execute(doubled).fetchall() != [(0,)]:
                     raise ReaderError('several topics share an id')
 
 
@@ -287,12 +283,10 @@ def _as_ros2(ros1_types: Any) -> Any:
     return types
 
 
-def _journal(file: Path) -> Path | None:
-    for suffix in ('-wal', '-journal'):
-        journal = file.with_name(file.name + suffix)
-        if journal.is_file() and journal.stat().st_size:
-            return journal
-    return None
+def _log_of(database: Path) -> Path | None:
+    """The write-ahead log beside a database that was not closed."""
+    log = database.with_name(f'{database.name}-wal')
+    return log if log.is_file() and log.stat().st_size else None
 
 
 def _storages(folder: Path) -> list[Path]:
@@ -303,9 +297,13 @@ def _sources(path: Path) -> list[Path]:
     """What rosbags has to open: the folder, or the files of one that lost its metadata."""
     if not path.exists():
         raise FileNotFoundError(f'no bag at {path}; give the folder with {METADATA_FILE}')
-    if not path.is_dir() or (path / METADATA_FILE).is_file():
-        if path.is_dir():
-            _check_metadata(path / METADATA_FILE)
+    for entry in path.iterdir() if path.is_dir() else (path,):
+        if entry.exists() and not (entry.is_file() or entry.is_dir()):
+            raise ValueError(f'{entry.name} is a pipe or a device')  # reading it may never end
+    if path.is_file():
+        return [path]
+    if (path / METADATA_FILE).is_file():
+        _check_metadata(path / METADATA_FILE)
         return [path]
     found = _storages(path)
     if len({file.suffix for file in found}) != 1:

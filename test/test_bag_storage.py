@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import sqlite3
+import struct
 import subprocess
 import sys
 
@@ -26,6 +27,7 @@ from test.evaluation.test_offline import comparable, evaluated, on_bag
 from test.robustness.bag_files import write_journal
 from test.test_bags import COMPRESSED, IMAGE, TYPES, raw_image
 
+HOT_JOURNAL = bytes.fromhex('d9d505f920a163d7')  # its magic
 FORMATS = Ros1Writer.CompressionFormat
 START_NS, PERIOD_NS = 1_700_000_000 * 10**9, 10**8
 
@@ -182,6 +184,22 @@ def test_what_lies_in_the_journal_of_a_database_is_read_and_left_as_it_was(tmp_p
         assert len(list(opened.read_messages(['/image']))) == 3
         assert not opened.missing
     assert {path.name: path.read_bytes() for path in bag.iterdir()} == before
+
+
+def test_a_rollback_journal_is_left_alone(tmp_path):
+    """It may name files elsewhere, which SQLite removes when it rolls back."""
+    bag = write(tmp_path / 'drive', StoragePlugin.SQLITE3)
+    other = tmp_path / 'other'
+    other.write_text('keep me')
+    name = os.fsencode(other)
+    tail = name + struct.pack('>II', len(name), sum(name)) + HOT_JOURNAL
+    head = HOT_JOURNAL + struct.pack('>IIIII', 0, 0, 1, 512, 4096)
+    journal = bag / 'drive.db3-journal'
+    journal.write_bytes(head.ljust(512, b'\0') + struct.pack('>I', 1 << 18) + tail)
+    before = journal.read_bytes()
+    assert read_stripes(bag) == 3
+    assert journal.read_bytes() == before
+    assert other.read_text() == 'keep me'
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import struct
 import time
@@ -157,6 +158,12 @@ DATABASES = {
         SELECT 4 AS schema_version, max(i) AS ros_distro FROM n""",
         'table schema holds computed values',
     ),
+    'view of another spelling': (
+        """CREATE TABLE kept AS SELECT * FROM schema; DROP TABLE schema;
+        CREATE VIEW SCHEMA AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i FROM n)
+        SELECT max(i) AS schema_version FROM n""",
+        'table schema holds computed values',
+    ),
     'number for bytes': ('UPDATE messages SET data = 9000000000', 'not bytes at int'),
     'text for a time': ("UPDATE messages SET timestamp = 'x'", 'readable|not bytes at int'),
     'topics that multiply': (
@@ -179,6 +186,16 @@ def test_databases_that_compute_their_content_are_refused_at_once(tmp_path, name
         read_all(bag)
     assert resident_mb() - before_mb < 100
     assert time.monotonic() - start < 5
+
+
+def test_pipes_in_the_place_of_files_are_refused(tmp_path):
+    bag = write_bag(tmp_path / 'bag', *KINDS['mcap'])
+    (file,) = bag.glob('*.mcap')
+    file.unlink()
+    os.mkfifo(file)
+    for path in (bag, file):
+        with pytest.raises(ValueError, match='is a pipe or a device'):
+            Bag(path)
 
 
 def test_compressed_messages_may_consist_of_several_frames():
