@@ -66,7 +66,9 @@ def fuzz_signals(folder: Path, cases: int, backend: str) -> Tally:
 
 def _wrong(status: int, said: str) -> str | None:
     """What is wrong with an end; None for a good one."""
-    if status in _GONE_BY_DEFAULT and 'segmentation]: ' not in said:
+    if 'segmentation]: ' not in said and (
+        status in _GONE_BY_DEFAULT or 'KeyboardInterrupt' in said
+    ):
         return None  # before the node took over the signals
     if fault := next((text for text in _FAULTS if text in said), None):
         return f'{fault} on the way out'
