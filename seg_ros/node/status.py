@@ -240,4 +240,7 @@ class Status:
                 self._trouble = None
         elif trouble != self._trouble:
             self._trouble = trouble
-            (log.error if verdict.level == Level.ERROR else log.warning)(verdict.message)
+            if verdict.level == Level.ERROR:  # rclpy wants one severity per line of code
+                log.error(verdict.message)
+            else:
+                log.warning(verdict.message)

@@ -146,8 +146,11 @@ def test_a_camera_that_stops_is_an_error_without_old_figures_and_one_that_goes_o
     ask()
     told(robot, 'running', DiagnosticStatus.OK)
     assert wait_for_log(robot, 'images arrive and are worked on again')
+    robot.received['/rosout'].clear()
     robot.node.destroy_publisher(camera)
     told(robot, 'waiting for a publisher')
+    wait_for_log(robot, 'nobody publishes /own/image')
+    assert not [m.msg for m in robot.received['/rosout'] if 'a callback failed' in m.msg]
 
 
 def test_each_transition_is_logged_and_an_idle_node_is_well(robot, node):
