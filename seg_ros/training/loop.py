@@ -31,7 +31,6 @@ from seg_ros.training.phases import (
     autocast,
     build_loss,
 )
-from seg_ros.training.pictures import confusion_picture, prediction_sheet
 from seg_ros.training.preparation import Run, batches_of, prepare
 from seg_ros.training.state import (
     deployed_weights,
@@ -269,6 +268,11 @@ def _judge(run: Run, stage: Stage, validation: Validation, entry: dict[str, Any]
 
 def _show(run: Run, validator: Validator, validation: Validation) -> None:
     """Predictions and confusion matrix for TensorBoard, whenever the score is the best so far."""
+    from seg_ros.training.pictures import (  # noqa: PLC0415 (matplotlib, which not all have)
+        confusion_picture,
+        prediction_sheet,
+    )
+
     store, classes, step = run.stores['val'], run.survey.classes, run.progress.step
     rows = []
     for position in range(0, len(store), max(1, len(store) // 4))[:4]:
