@@ -22,7 +22,7 @@ else:
     from backports import zstd
 
 ZstdError = zstd.ZstdError
-MAX_EXPANDED_BYTES = 1 << 29  # a message or chunk; an RGB image of MAX_IMAGE_PIXELS takes 100 MB
+MAX_EXPANDED_BYTES = 1 << 29  # a message or chunk; an RGB image of MAX_FILE_PIXELS takes 200 MB
 MAX_FILE_RATIO = 200  # recorded images reach 2 to 20, label masks 100
 
 

@@ -21,13 +21,13 @@ from rosbags.typesys import TypesysError
 from seg_ros.bag_compression import ZstdError
 from seg_ros.bag_storage import TYPES, StorageReader
 from seg_ros.image import (
-    MAX_IMAGE_PIXELS,
     CameraImage,
     decode_compressed_image,
     decode_compressed_labels,
     decode_image,
     decode_labels,
 )
+from seg_ros.image_files import max_file_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -247,11 +247,9 @@ class Bag:
                 f'a message on {message.topic} is damaged: {_reason(error)}'
             ) from error
 
-    def decode_image(
-        self, message: BagMessage, *, max_image_pixels: int = MAX_IMAGE_PIXELS
-    ) -> CameraImage:
+    def decode_image(self, message: BagMessage) -> CameraImage:
         """Decode an Image or CompressedImage message; see ``seg_ros.image``."""
-        return _to_image(self.deserialize(message), message.type, max_image_pixels)
+        return _to_image(self.deserialize(message), message.type)
 
     def decode_labels(self, message: BagMessage) -> np.ndarray:
         """Decode an Image or (PNG) CompressedImage of labels to (H, W) uint8 ids."""
@@ -278,15 +276,13 @@ def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def decode_image_data(
-    data: bytes, message_type: str, *, max_image_pixels: int = MAX_IMAGE_PIXELS
-) -> CameraImage:
+def decode_image_data(data: bytes, message_type: str) -> CameraImage:
     """Decode a serialised Image or CompressedImage; see ``seg_ros.image``.
 
     Raises:
         ValueError: If the message is damaged or no such image.
     """
-    return _to_image(_deserialize(data, message_type), message_type, max_image_pixels)
+    return _to_image(_deserialize(data, message_type), message_type)
 
 
 def decode_label_data(data: bytes, message_type: str) -> np.ndarray:
@@ -298,18 +294,18 @@ def decode_label_data(data: bytes, message_type: str) -> np.ndarray:
     return _to_labels(_deserialize(data, message_type), message_type)
 
 
-def _to_image(message: Any, message_type: str, max_image_pixels: int) -> CameraImage:
+def _to_image(message: Any, message_type: str) -> CameraImage:
     _check_is_image(message_type)
     if message_type == COMPRESSED_IMAGE_TYPE:
-        return decode_compressed_image(message, max_image_pixels=max_image_pixels)
-    return decode_image(message, max_image_pixels=max_image_pixels)
+        return decode_compressed_image(message, max_image_pixels=max_file_pixels())
+    return decode_image(message, max_image_pixels=max_file_pixels())
 
 
 def _to_labels(message: Any, message_type: str) -> np.ndarray:
     _check_is_image(message_type)
     if message_type == COMPRESSED_IMAGE_TYPE:
-        return decode_compressed_labels(message)
-    return decode_labels(message)
+        return decode_compressed_labels(message, max_image_pixels=max_file_pixels())
+    return decode_labels(message, max_image_pixels=max_file_pixels())
 
 
 def _check_is_image(message_type: str) -> None:

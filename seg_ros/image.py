@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from seg_ros.image_container import checked, is_jpeg, read_header
+from seg_ros.image_files import LIMIT_VARIABLE
 
 ColorOrder = Literal['bgr', 'rgb']
 
@@ -239,7 +240,8 @@ def _check_size(width: int, height: int, max_image_pixels: int) -> None:
         raise ValueError(f'image size {width}x{height} is empty')
     if width * height > max_image_pixels:
         raise ValueError(
-            f'image size {width}x{height} has more than max_image_pixels = {max_image_pixels}'
+            f'image size {width}x{height} has more than max_image_pixels = {max_image_pixels} '
+            f'(for bags: {LIMIT_VARIABLE} in the environment)'
         )
 
 

@@ -9,7 +9,8 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from rosbags.typesys import Stores, get_typestore
 
 from seg_ros.bag_writer import BagWriter
-from seg_ros.bags import Bag, BagMessage, header_stamp_ns
+from seg_ros.bags import Bag, BagMessage, decode_image_data, header_stamp_ns
+from seg_ros.image_files import LIMIT_VARIABLE
 from test.conftest import stripes
 
 TYPES = get_typestore(Stores.ROS2_JAZZY)
@@ -83,6 +84,15 @@ def test_images_and_labels_come_out_as_they_went_in(bag_path):
                 assert header_stamp_ns(message.data) == message.time_ns
         for message in bag.read_messages(['/labels']):
             np.testing.assert_array_equal(bag.decode_labels(message), labels)
+
+
+def test_the_limit_of_files_holds_for_the_images_of_bags(monkeypatch):
+    data = raw_image(0, np.zeros((20, 30, 3), np.uint8), 'bgr8')
+    monkeypatch.setenv(LIMIT_VARIABLE, '599')
+    with pytest.raises(ValueError, match=f'30x20 has more than .* = 599.*{LIMIT_VARIABLE}'):
+        decode_image_data(data, IMAGE)
+    monkeypatch.setenv(LIMIT_VARIABLE, '600')
+    assert decode_image_data(data, IMAGE).pixels.shape == (20, 30, 3)
 
 
 def test_written_bags_are_byte_for_byte_what_was_given(bag_path, tmp_path):
