@@ -277,7 +277,10 @@ class EvaluationNode(Node):
             return _BAD_INPUT
         status = 0
         if scoring.scored < config.min_scored * asked:
-            log.error(f'{figure}, a smaller share than min_scored {config.min_scored:g}')
+            log.error(
+                f'{figure}, a smaller share than min_scored {config.min_scored:g}; play the bag '
+                'more slowly (rate), or set min_scored'
+            )
             status = _BELOW
         if miou < config.min_miou:
             log.error(f'mIoU {miou:.4f} is below min_miou {config.min_miou:g}')

@@ -236,6 +236,29 @@ def test_class_lists_that_are_none_are_refused(text):
         from_class_names(text)
 
 
+@pytest.mark.parametrize(
+    ('answered', 'expected', 'status', 'message'),
+    [
+        (4, 4, 0, '4 scored'),
+        (2, 0, 1, '2 of 4 true labels were scored, a smaller share than min_scored 0.9'),
+        (4, 40, 1, '4 of 40 true labels were scored, a smaller share than min_scored 0.9'),
+        (0, 0, 2, 'no frame came back'),
+    ],
+)
+def test_a_score_rests_on_what_was_asked_for(robot, answered, expected, status, message):
+    arguments = parameters('/share', drop_after_s=1.0, quiet_after_s=1.0, expected_labels=expected)
+    with process('evaluation_node', *arguments) as evaluation:
+        camera = Camera(robot, '/share')
+        robot.listen('/share/evaluation/report_json', String)
+        wait_for(lambda: robot.received['/share/evaluation/report_json'], what='the classes')
+        for index in range(4):
+            camera.send(index, answered=index < answered)
+            time.sleep(0.05)
+        _, text = evaluation.communicate(timeout=30)
+        assert evaluation.returncode == status, text
+    assert message in text
+
+
 def test_an_existing_report_is_refused_at_the_start_unless_it_may_be_replaced(tmp_path):
     report = tmp_path / 'report.json'
     report.write_text('of last week')
