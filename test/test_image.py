@@ -258,10 +258,14 @@ NO_COLOUR = ('8UC1', '8UC3', '8UC4', '16UC1')  # cv_bridge gives them no colour 
 
 @pytest.mark.parametrize('encoding', [each for each in ENCODINGS if each not in NO_COLOUR])
 def test_cv_bridge_agrees_on_every_encoding_that_it_knows(encoding):
-    bridge = pytest.importorskip(
+    cv_bridge = pytest.importorskip(
         'cv_bridge', reason='cv_bridge comes with a ROS distribution only'
-    ).CvBridge()
-    dtype, channels = bridge.encoding_to_dtype_with_channels(encoding)
+    )
+    bridge = cv_bridge.CvBridge()
+    try:
+        dtype, channels = bridge.encoding_to_dtype_with_channels(encoding)
+    except cv_bridge.CvBridgeError as error:
+        pytest.skip(f'this cv_bridge does not have it: {error}')
     pixel_bytes = np.dtype(dtype).itemsize * channels
     rows = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH * pixel_bytes), np.uint8)
     expected = bridge.imgmsg_to_cv2(message(rows, encoding), 'bgr8')
