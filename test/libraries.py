@@ -24,15 +24,18 @@ EXTRAS = {
 }
 # pytest before 8 ends where a conftest.py cannot be imported: these folders are left out whole.
 FOLDERS = {'evaluation': 'rosbags', 'node': 'rclpy', 'scenes': 'mujoco', 'training': 'torch'}
-_MISSING = re.compile(r"ModuleNotFoundError: No module named '(\w+)")
+_MISSING = re.compile(
+    r"ModuleNotFoundError: No module named '(\w+)|backend '(\w+)' is not installed"
+)
 
 
 def missing_library(error: str) -> str:
     """Say which library an error misses; empty where it is another error."""
     found = _MISSING.search(error)
-    if not found or (extra := EXTRAS.get(found[1])) is None:
+    library = found and (found[1] or found[2])
+    if not library or (extra := EXTRAS.get(library)) is None:
         return ''
-    return f'{found[1]} is not installed: the extra {extra!r} has it'
+    return f'{library} is not installed: the extra {extra!r} has it'
 
 
 def missing_folders() -> dict[str, str]:

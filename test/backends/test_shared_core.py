@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from test.conftest import write_primary_model
 
 CODE = """
@@ -23,6 +25,7 @@ print('alive')
 
 
 def test_a_signal_after_two_models_went_does_not_end_the_process(tmp_path):
+    pytest.importorskip('openvino', reason='openvino is not installed')
     model = write_primary_model(tmp_path / 'primary')
     done = subprocess.run(
         [sys.executable, '-c', CODE, str(model)], capture_output=True, text=True, check=False
