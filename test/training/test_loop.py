@@ -57,7 +57,7 @@ def test_a_run_on_all_images_claims_no_score(tiny_settings, tmp_path, capsys):
     settings = [*tiny_settings, f'model_dir={tmp_path}/models', 'split.mode=all']
     run = tmp_path / 'run'
     assert cli.main(['train', '--quiet', '--run-folder', str(run), *settings]) == 0
-    assert 'on training images' in capsys.readouterr().out
+    assert 'training images' in capsys.readouterr().out
     card = load_model_card(tmp_path / 'models/tiny')
     assert card.scores == {}
     assert card.temperature == 1.0
