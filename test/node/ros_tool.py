@@ -19,7 +19,7 @@ from rclpy.parameter import (
 from std_srvs.srv import Trigger
 
 REAL = shutil.which('ros2')
-_DIRECT = '--no-daemon --spin-time 3'  # a daemon would outlive the tests
+_DIRECT = '--no-daemon --spin-time 5'  # a daemon would outlive the tests
 _TRANSITIONS = {
     'configure': Transition.TRANSITION_CONFIGURE,
     'activate': Transition.TRANSITION_ACTIVATE,
