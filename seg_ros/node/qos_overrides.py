@@ -19,7 +19,7 @@ _VALUES = {
     'durability': DurabilityPolicy,
     'reliability': ReliabilityPolicy,
 }
-_POLICIES = {policy.name.lower(): policy for policy in QoSPolicyKind}
+_POLICIES = {name: QoSPolicyKind[name.upper()] for name in (*_VALUES, 'depth')}
 _MAX_DEPTH = 1000  # messages; images among them
 
 
