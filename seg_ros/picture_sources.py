@@ -137,7 +137,8 @@ class BagImages:
 
     def __init__(self, path: Path, image_topic: str | None) -> None:
         self._frames = BagFrames([path], image_topic)
-        self.name = path.resolve().stem
+        whole = path.resolve()
+        self.name = whole.name if whole.is_dir() else whole.stem
         with Bag(path) as bag:
             seconds = bag.duration_s
         self.fps = (len(self._frames) - 1) / seconds if seconds > 0 else _DEFAULT_FPS
