@@ -51,7 +51,7 @@ NOT_ASKED = {'change_state', 'reload_model', 'get_type_description'}
 
 @pytest.fixture(scope='module')
 def slow(tmp_path_factory):
-    model = write_slow_model(tmp_path_factory.mktemp('models') / 'slow', layers=75, width=256)
+    model = write_slow_model(tmp_path_factory.mktemp('models') / 'slow', layers=40, width=256)
     with node_process('/slow', model=model, **PARAMETERS) as process:
         yield process
 
