@@ -23,6 +23,7 @@ COUNTERS = ('received', 'published', 'dropped', 'rejected')
 @pytest.fixture(scope='module')
 def rig(primary_model):
     """A node with three cameras, which are run together when they come together."""
+    pytest.importorskip('openvino', reason='openvino runs cameras together')
     topics = '[front/image_raw, rear/image_raw, third/image_raw]'
     parameters = {'image_topics': topics, 'batch_timeout_ms': 1000.0, 'precision': 'fp32'}
     with node_process('/rig', model=primary_model, backend='openvino', **parameters) as process:

@@ -315,6 +315,7 @@ def test_wrong_parameters_end_the_start_with_a_reason(primary_model, parameter, 
 
 @pytest.mark.parametrize('backend', ['onnxruntime', 'openvino'])
 def test_the_node_process_holds_no_torch(robot, primary_model, backend):
+    pytest.importorskip(backend, reason=f'{backend} is not installed')
     with node_process('/own', model=primary_model, backend=backend) as process:
         wait_for(lambda: robot.node.count_publishers(OWN_MASK))
         maps = Path(f'/proc/{process.pid}/maps').read_text(encoding='utf-8')
