@@ -12,6 +12,7 @@ from rclpy.exceptions import InvalidTopicNameException
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
+from seg_ros.node.config import NodeConfig
 from seg_ros.node.lifecycle import HungError, StoppedError, ToldLifecycleNode
 from seg_ros.node.segmentation_node import SegmentationNode
 
@@ -173,11 +174,10 @@ def test_finish_shuts_a_node_down_once_in_every_state():
 
 def test_topics_that_the_worker_still_publishes_on_outlive_two_quick_changes(primary_model):
     """All masks, then red alone, then blue alone; the worker has seen the second change only."""
-    node = SegmentationNode()
+    given = {'model': str(primary_model), 'backend': 'onnxruntime', 'autostart': False}
+    node = SegmentationNode(NodeConfig(**given))
     masks = {f'/segmentation/mask/{name}' for name in ('red', 'green', 'blue')}
     try:
-        given = {'model': str(primary_model), 'backend': 'onnxruntime'}
-        node.set_parameters([Parameter(name, value=value) for name, value in given.items()])
         assert node.trigger_configure() == SUCCESS
 
         def published():
