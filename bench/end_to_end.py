@@ -25,7 +25,7 @@ from bench.model_folders import (
 from bench.rates import Pace, find_pace, find_peak
 from bench.record import Record, add_common_arguments, percentiles
 from bench.rig import Rig, Stream
-from seg_ros.export import write_random_model
+from seg_ros.model_export import write_random_model
 from seg_ros.model_card import ModelCard
 
 NAIVE_OUTPUTS = (LABEL_MASK, 'confidence', 'color_mask', 'overlay')

@@ -19,7 +19,7 @@ from bench.model_folders import NUM_CLASSES
 from bench.rates import Pace, find_pace, find_peak
 from bench.record import Record, add_common_arguments
 from bench.rig import Rig, Stream
-from seg_ros.export import write_random_model
+from seg_ros.model_export import write_random_model
 
 QUARTER_VGA, FOUR_TIMES_VGA = (240, 320), (960, 1280)
 CAMERAS = (1, 2, 4)

@@ -7,10 +7,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import seg_ros.telemetry  # noqa: F401 - before any engine
 from seg_ros.model_card import ClassInfo, ModelCard
 from seg_ros.segmenter import Segmentation, Segmenter, load
 
+if TYPE_CHECKING:
+    from seg_ros.torch_module import export
+
 __version__ = '0.1.0'
 
-__all__ = ['ClassInfo', 'ModelCard', 'Segmentation', 'Segmenter', '__version__', 'load']
+__all__ = ['ClassInfo', 'ModelCard', 'Segmentation', 'Segmenter', '__version__', 'export', 'load']
+
+
+def __getattr__(name: str) -> Any:
+    if name == 'export':  # not before it is used: a robot has no torch
+        from seg_ros.torch_module import export  # noqa: PLC0415
+
+        return export
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import io
+import keyword
 import logging
 import os
 import signal
@@ -18,7 +19,8 @@ from pathlib import Path
 
 ROS_ARGS = '--ros-args'
 
-# command -> one line of help; the module is seg_ros.commands.<command with - as _>
+# command -> one line of help; the module is seg_ros.commands.<command with - as _>, and one _
+# more where Python keeps the word for itself
 COMMANDS: dict[str, str] = {
     'check-data': 'check a data set before training on it',
     'bag_player': 'play a rosbag2 where ros2 bag play is not at hand',
@@ -27,6 +29,7 @@ COMMANDS: dict[str, str] = {
     'evaluate': 'score models on bags or datasets, with a report',
     'evaluation_node': 'score a running node against a topic of true labels',
     'export': 'export a trained net to a model folder, checked in every engine',
+    'import': 'make a model of an ONNX graph of another project, checked in every engine',
     'nets': 'print what the nets cost: parameters, GMAC, time per frame in every backend',
     'interface': 'print the topics, services and parameters of a node',
     'find-lr': 'find a good learning rate for a recipe',
@@ -69,7 +72,8 @@ def _run(argv: list[str] | None, command: str | None) -> int:
     if command not in COMMANDS:
         print(f'unknown command {command!r}; available: {", ".join(COMMANDS)}', file=sys.stderr)
         return 2
-    module = importlib.import_module(f'seg_ros.commands.{command.replace("-", "_")}')
+    name = command.replace('-', '_') + '_' * keyword.iskeyword(command)
+    module = importlib.import_module(f'seg_ros.commands.{name}')
     parser = argparse.ArgumentParser(
         prog=f'python -m seg_ros {command}',
         description=module.__doc__,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sysconfig
 from pathlib import Path
 
+SAMPLE_BAG = 'demo/robocup_scenes'
 _PACKAGE = Path(__file__).resolve().parent
 
 

@@ -20,16 +20,17 @@ ENGINES = {'onnxruntime', 'openvino'}
 
 # first match wins: path prefix -> what its modules must not import
 FORBIDDEN = {
-    'node/': TORCH | ENGINES | {'seg_ros.nets', 'seg_ros.training', 'seg_ros.export'},
+    'node/': TORCH | ENGINES | {'seg_ros.nets', 'seg_ros.training', 'seg_ros.model_export'},
     'commands/': set(),  # imports inside run() only; see below
     'nets/': ROS | ENGINES | {'seg_ros.node', 'seg_ros.datasets', 'seg_ros.backends'},
     'training/': ROS | ENGINES | {'seg_ros.node', 'seg_ros.backends'},
-    'export.py': ROS | {'seg_ros.node', 'seg_ros.training'},
+    'model_export.py': ROS | {'seg_ros.node', 'seg_ros.training'},
+    'torch_module.py': ROS | {'seg_ros.node', 'seg_ros.training', 'seg_ros.nets'},
     # the reference engine needs the nets' Python code; loaded only when it is asked for
     'backends/torch_eager.py': ROS | {'seg_ros.datasets', 'seg_ros.node', 'seg_ros.training'},
     'backends/': ROS | TORCH | {'seg_ros.nets', 'seg_ros.datasets', 'seg_ros.node'},
     'datasets/': ROS | TORCH | ENGINES | {'seg_ros.nets', 'seg_ros.backends', 'seg_ros.node'},
-    '': ROS | TORCH | {'seg_ros.nets', 'seg_ros.training', 'seg_ros.node', 'seg_ros.export'},
+    '': ROS | TORCH | {'seg_ros.nets', 'seg_ros.training', 'seg_ros.node', 'seg_ros.model_export'},
 }
 
 

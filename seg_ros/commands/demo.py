@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from seg_ros.model_card import ModelCard
     from seg_ros.node.demo import Recording
 
-SAMPLE_BAG = 'demo/robocup_scenes'
 GROUND_TRUTH = '/ground_truth/labels'
 _RECORDING, _SHEET, _SUMMARY = 'recording', 'contact_sheet.png', 'summary.json'
 _SHEET_ROWS = 8
@@ -55,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     from seg_ros.node.demo import run_bag, write_recording
     from seg_ros.result_files import write_picture, write_text
     from seg_ros.segmenter import find_model
-    from seg_ros.share import share_file
+    from seg_ros.share import SAMPLE_BAG, share_file
 
     if args.rate is not None and not args.rate > 0:
         raise ValueError(f'--rate is {args.rate}; give a number above 0')

@@ -57,9 +57,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export; prints how close the engines come to torch."""
-    from seg_ros.export import MIN_LABEL_AGREEMENT, export_net
     from seg_ros.model_card import CARD_FILE, load_model_card
+    from seg_ros.model_export import export_net
     from seg_ros.nets.deployed import load_net
+    from seg_ros.parity import MIN_LABEL_AGREEMENT
     from seg_ros.training.model_folder import load_trained
 
     agreement = args.min_label_agreement

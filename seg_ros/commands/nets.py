@@ -103,7 +103,7 @@ def _latencies(
     name: str, num_classes: int, size_hw: tuple[int, int], frames: int, num_threads: int
 ) -> dict[str, float]:
     from seg_ros.backends import BACKENDS, is_installed, load_backend
-    from seg_ros.export import write_random_model
+    from seg_ros.model_export import write_random_model
 
     image = np.random.default_rng(0).integers(0, 256, (*size_hw, 3), np.uint8)
     with tempfile.TemporaryDirectory() as scratch:

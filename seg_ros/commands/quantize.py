@@ -21,14 +21,10 @@ import numpy as np
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
 
     from seg_ros.evaluation.frames import FrameSource
-    from seg_ros.model_card import InputSpec, ModelCard
+    from seg_ros.model_card import ModelCard
     from seg_ros.quantize import Validation
-
-_MIN_CONTRAST = 8  # of 255, between the darkest and the brightest pixel of a channel
-_GROUND_TRUTH = '/ground_truth/labels'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     import importlib.util
 
+    from seg_ros.calibration_images import load_calibration
     from seg_ros.model_card import INT8_GRAPH_FILE, load_model_card
     from seg_ros.result_files import demand_place
     from seg_ros.segmenter import find_model
@@ -108,67 +105,6 @@ def run(args: argparse.Namespace) -> int:
         f'{variant.measured_on}'
     )
     return 0
-
-
-def load_calibration(
-    paths: Sequence[Path],
-    topics: tuple[str | None, str | None],
-    spec: InputSpec,
-    limit: int,
-) -> tuple[list[np.ndarray], str]:
-    """Read images as the graph takes them, evenly spaced over all that is there.
-
-    Args:
-        paths: Images, folders of them, videos or bags.
-        topics: Of the images and of the labels in bags; by default the only one that holds
-            images.
-        spec: Size to bring them to.
-        limit: How many at most.
-
-    Returns:
-        (h, w, 3) uint8 RGB each, and what they are, in words.
-
-    Raises:
-        FileNotFoundError: If a path does not exist.
-        ValueError: If one is neither of these, or there is no image.
-    """
-    from seg_ros.bag_storage import is_bag
-    from seg_ros.evaluation.skips import Skips
-    from seg_ros.picture_sources import open_pictures
-    from seg_ros.preprocess import place, to_network
-
-    sources = []
-    for path in paths:
-        topic = _image_topic(path, *topics) if is_bag(path) else None
-        sources.append(open_pictures([path], topic)[1])
-    skips = Skips()
-    step = max(1, -(-sum(map(len, sources)) // limit))
-    chosen = itertools.islice(
-        itertools.chain.from_iterable(source.read(skips) for source in sources), 0, None, step
-    )
-    images = []
-    for picture in chosen:
-        image = picture.image_rgb
-        if np.ptp(image, axis=(0, 1)).max() < _MIN_CONTRAST:
-            skips.add('picture of one colour, which says nothing of the net', picture.name)
-            continue
-        network_hwc = to_network(image, place(image.shape[:2], spec), 'rgb', spec.mean)
-        images.append(np.ascontiguousarray(network_hwc))
-    for line in skips.lines():
-        print(f'skipped: {line}')
-    names = ', '.join(path.resolve().name for path in paths)
-    if not images:
-        raise ValueError(f'{names}: no image to calibrate with')
-    return images, names
-
-
-def _image_topic(path: Path, image_topic: str | None, label_topic: str | None) -> str:
-    from seg_ros.bags import Bag
-
-    with Bag(path) as bag:
-        if image_topic in bag.topics:
-            return str(image_topic)
-        return bag.only_image_topic(label_topic or _GROUND_TRUTH)
 
 
 def _check(args: argparse.Namespace) -> None:

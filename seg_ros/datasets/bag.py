@@ -10,12 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from seg_ros.bags import IMAGE_TYPES, MISSING_MESSAGE, Bag, BagMessage, header_stamp_ns
-from seg_ros.datasets.folder import MAX_CLASSES_BYTES, classes_from_list, ids_from_list
+from seg_ros.datasets.folder import load_classes
 from seg_ros.datasets.image_files import check_split, map_ids
 from seg_ros.datasets.sample import Sample
 from seg_ros.model_card import VOID_ID, ClassInfo
 from seg_ros.pairing import pair_stamps
-from seg_ros.plain_yaml import load_plain_yaml
 
 
 class _Entry(NamedTuple):
@@ -61,7 +60,7 @@ class LabelledBag:
         tolerance_ms: float = 0.0,
     ) -> None:
         check_split(split, ('all',))
-        self.classes, self._ids = _load_classes(Path(classes))
+        self.classes, self._ids = load_classes(Path(classes))
         self._ids |= {int(value): VOID_ID for value in void_ids}
         self._folder, self._lock = folder, threading.Lock()
         self._bag: Bag | None = None
@@ -152,16 +151,3 @@ def _stamp_ns(message: BagMessage) -> int | None:
         return header_stamp_ns(message.data)
     except ValueError:
         return None
-
-
-def _load_classes(path: Path) -> tuple[tuple[ClassInfo, ...], dict[int, int]]:
-    if not path.is_file():
-        raise FileNotFoundError(
-            f'classes: {str(path)!r} does not exist; give a classes.yaml or a model.yaml with the '
-            'ids, names and colours of the label topic'
-        )
-    raw = load_plain_yaml(path, MAX_CLASSES_BYTES)
-    if not isinstance(raw, dict) or 'classes' not in raw:
-        raise ValueError(f'{path}: expected a mapping with "classes"')
-    classes = classes_from_list(raw['classes'], path)
-    return classes, ids_from_list(raw['classes'], classes, path)

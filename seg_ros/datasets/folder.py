@@ -158,6 +158,28 @@ def _load_classes_file(path: Path) -> dict[str, Any]:
     return raw
 
 
+def load_classes(path: Path) -> tuple[tuple[ClassInfo, ...], dict[int, int]]:
+    """Read the classes of a ``classes.yaml`` or of a model's ``model.yaml``.
+
+    Returns:
+        The classes, and what stored values mean: see ``ids_from_list``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it lists no classes, or wrong ones.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f'classes: {str(path)!r} does not exist; give a classes.yaml or a model.yaml with '
+            'ids, names and colours'
+        )
+    raw = load_plain_yaml(path, MAX_CLASSES_BYTES)
+    if not isinstance(raw, dict) or 'classes' not in raw:
+        raise ValueError(f'{path}: expected a mapping with "classes"')
+    classes = classes_from_list(raw['classes'], path)
+    return classes, ids_from_list(raw['classes'], classes, path)
+
+
 def save_classes_file(path: Path, classes: Iterable[ClassInfo]) -> None:
     """Write a ``classes.yaml`` that ``Folder`` reads."""
     listed = [{'id': each.id, 'name': each.name, 'color': list(each.color)} for each in classes]

@@ -82,8 +82,8 @@ def load_net(card: ModelCard) -> DeployedNet:
         FileNotFoundError: If the card lists no weights.
         ValueError: If the weights are not those of the card's net.
     """
-    net = build_net(card.net, card.num_classes, options=card.net_options)
     path, content = card.file(WEIGHTS_FILE), card.read(WEIGHTS_FILE)
+    net = build_net(card.net, card.num_classes, options=card.net_options)
     try:
         stored = load(content)
     except SafetensorError as error:

@@ -134,7 +134,7 @@ def export_run(
         ValueError: If the exported graph does not compute what the net does.
         FileExistsError: If the folder exists.
     """
-    from seg_ros.export import export_net  # noqa: PLC0415 (ONNX and the engines: seconds)
+    from seg_ros.model_export import export_net  # noqa: PLC0415 (ONNX and the engines: seconds)
 
     net, card = load_trained(run)
     step = max(1, len(store) // max_images)

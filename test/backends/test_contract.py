@@ -14,7 +14,7 @@ from seg_ros.model_card import load_model_card
 
 torch = pytest.importorskip('torch')
 
-from seg_ros.export import export_net  # noqa: E402
+from seg_ros.model_export import export_net  # noqa: E402
 from test.nets.images import scene  # noqa: E402
 from test.test_export import SIZE, card_for, warm_net  # noqa: E402
 

@@ -9,8 +9,8 @@ import torch
 
 import seg_ros.nets
 from seg_ros import cli
-from seg_ros.export import export_net
 from seg_ros.model_card import ClassInfo, InputSpec, ModelCard, load_model_card
+from seg_ros.model_export import export_net
 from seg_ros.nets import NETS, build_net
 from seg_ros.nets.deployed import load_net
 from test.nets.images import scene

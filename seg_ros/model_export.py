@@ -11,13 +11,12 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from seg_ros.backends import load_backend
 from seg_ros.model_card import (
     GRAPH_FILE,
     WEIGHTS_FILE,
@@ -31,32 +30,20 @@ from seg_ros.nets import build_net
 from seg_ros.nets.deployed import DeployedNet, WeightsDtype, load_net, save_weights
 from seg_ros.nets.onnx_graph import write_graph
 from seg_ros.nets.segmentation_net import SegmentationNet
+from seg_ros.parity import (
+    MAX_RELATIVE_ERROR,
+    MIN_LABEL_AGREEMENT,
+    Parity,
+    compare_logits,
+    demand_parity,
+    engine_parity,
+    put_in_place,
+)
 
 LOG = logging.getLogger(__name__)
 
-ENGINES = ('onnxruntime', 'openvino')
-MIN_LABEL_AGREEMENT = 0.999
-MAX_RELATIVE_ERROR = 1e-3
 MAX_RELATIVE_ERROR_UNPOOLING = 5e-2  # of one logit in a hundred
-USUAL_SHARE = 0.99
 MIN_STORED_LABEL_AGREEMENT = 0.995  # of float16 weights with the original ones
-_TINY = float(np.finfo(np.float32).tiny)  # constant logits divide by it
-
-
-@dataclass(frozen=True)
-class Parity:
-    """How close an engine comes to torch.
-
-    Attributes:
-        label_agreement: Share of the logits' pixels with the same strongest class, worst image.
-        relative_error: Largest difference of a logit over the range of the image's logits, worst
-            image.
-        usual_error: The same, the largest of 99 % of the logits.
-    """
-
-    label_agreement: float
-    relative_error: float
-    usual_error: float
 
 
 def export_net(
@@ -112,17 +99,17 @@ def export_net(
         write_graph(stored, size_hw, scratch / GRAPH_FILE, weights_dtype)
         card = replace(card, files={GRAPH_FILE: '', WEIGHTS_FILE: ''}, variants={})
         save_model_card(card, scratch)
-        parity = engine_parity(load_model_card(scratch), stored, images_hwc)
-        _refuse_wrong_engines(card.name, net, parity, min_label_agreement)
+        expected = [_logits(stored, image) for image in images_hwc]
+        parity = engine_parity(load_model_card(scratch), expected, images_hwc)
+        unpools = getattr(net.net, 'unpools', False)
+        allowed = MAX_RELATIVE_ERROR_UNPOOLING if unpools else MAX_RELATIVE_ERROR
+        demand_parity(card.name, parity, min_label_agreement, max_error=allowed)
         parity = {'storage': _storage_parity(net, stored, images_hwc), **parity}
         export_facts = {name: asdict(each) for name, each in parity.items()}
         save_model_card(
             replace(card, provenance={**card.provenance, 'export_parity': export_facts}), scratch
         )
-        scratch.chmod(0o755)  # temporary folders and safetensors are private to their owner
-        for file in scratch.iterdir():
-            file.chmod(0o644)
-        _put_in_place(scratch, folder)
+        put_in_place(scratch, folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return parity
@@ -152,40 +139,6 @@ def write_random_model(
     return load_model_card(folder)
 
 
-def engine_parity(
-    card: ModelCard, reference: DeployedNet, images_hwc: Sequence[np.ndarray]
-) -> dict[str, Parity]:
-    """Compare a model folder in every engine with the net in torch.
-
-    Args:
-        card: The verified card of the folder.
-        reference: The net in eval mode.
-        images_hwc: (h, w, 3) uint8 RGB of the card's input size.
-    """
-    expected = [_logits(reference, image) for image in images_hwc]
-    result = {}
-    for name in ENGINES:
-        backend = load_backend(name, card, precision='fp32')
-        found = [backend.infer(np.ascontiguousarray(image)).copy() for image in images_hwc]
-        result[name] = compare_logits(expected, found)
-        LOG.info('%s: %s', name, result[name])
-    return result
-
-
-def compare_logits(expected_chw: Sequence[np.ndarray], found_chw: Sequence[np.ndarray]) -> Parity:
-    """Measure how far logits are from the expected ones, worst image; NaN where any is NaN."""
-    agreements, errors, usual_errors = [], [], []
-    for expected, found in zip(expected_chw, found_chw, strict=True):
-        if expected.shape != found.shape:
-            raise ValueError(f'logits are {found.shape}, torch gives {expected.shape}')
-        agreements.append(float((expected.argmax(0) == found.argmax(0)).mean()))
-        value_range = expected.max().item() - expected.min().item()
-        differences = np.abs(expected - found) / max(value_range, _TINY)
-        errors.append(differences.max())
-        usual_errors.append(np.quantile(differences, USUAL_SHARE))
-    return Parity(min(agreements), float(np.max(errors)), float(np.max(usual_errors)))
-
-
 def _check_inputs(net: SegmentationNet, card: ModelCard, images_hwc: Sequence[np.ndarray]) -> None:
     if net.logits_stride != card.input.logits_stride:
         raise ValueError(
@@ -198,42 +151,6 @@ def _check_inputs(net: SegmentationNet, card: ModelCard, images_hwc: Sequence[np
     for image in images_hwc:
         if image.shape != expected or image.dtype != np.uint8:
             raise ValueError(f'image is {image.shape} {image.dtype}; expected {expected} uint8')
-
-
-def _refuse_wrong_engines(
-    name: str, net: SegmentationNet, parity: dict[str, Parity], min_label_agreement: float
-) -> None:
-    unpools = getattr(net.net, 'unpools', False)
-    allowed = MAX_RELATIVE_ERROR_UNPOOLING if unpools else MAX_RELATIVE_ERROR
-    wrong = {
-        engine: each
-        for engine, each in parity.items()
-        if not (
-            each.label_agreement >= min_label_agreement
-            and each.usual_error <= MAX_RELATIVE_ERROR
-            and each.relative_error <= allowed
-        )
-    }
-    if not wrong:
-        return
-    found = '; '.join(
-        f'{engine}: labels equal on {each.label_agreement:.4%}, largest error '
-        f'{each.relative_error:.1e}, usual error {each.usual_error:.1e}'
-        for engine, each in wrong.items()
-    )
-    close = all(each.usual_error <= MAX_RELATIVE_ERROR for each in wrong.values())
-    cure = (
-        'The logits agree but for single pixels, where two classes are almost equal: the net is '
-        'trained too little, or unpools by maxima. Train on, or accept it: python -m seg_ros '
-        'export ... --min-label-agreement 0.995'
-        if close
-        else 'The engine computes something else: please report it with the net and its options'
-    )
-    raise ValueError(
-        f'{name} is not written, an engine disagrees with torch: {found}; needed are label '
-        f'agreement >= {min_label_agreement:.2%}, largest error <= {allowed:.0e} and usual error '
-        f'<= {MAX_RELATIVE_ERROR:.0e}. {cure}'
-    )
 
 
 def _storage_parity(
@@ -259,19 +176,3 @@ def _logits(deployed: DeployedNet, image_hwc: np.ndarray) -> np.ndarray:
     image = torch.from_numpy(np.ascontiguousarray(image_hwc)).unsqueeze(0)
     logits: np.ndarray = deployed(image)[0].float().numpy()
     return logits
-
-
-def _put_in_place(scratch: Path, folder: Path) -> None:
-    """Rename the finished folder; the old one, if any, is gone only when the new one stands."""
-    if not folder.exists():
-        scratch.rename(folder)
-        return
-    retired = Path(tempfile.mkdtemp(prefix=f'.{folder.name}-old-', dir=folder.parent))
-    folder.rename(retired / folder.name)
-    try:
-        scratch.rename(folder)
-    except OSError:
-        (retired / folder.name).rename(folder)
-        raise
-    finally:
-        shutil.rmtree(retired, ignore_errors=True)
