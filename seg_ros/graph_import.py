@@ -240,6 +240,9 @@ class ForeignGraph:
             cut = _interpreted(scores, outputs[scores], num_classes)
             logits = [cut.logits(each, num_classes) for each in outputs[scores]]
         except ValueError:
+            before = outputs[scores][0]
+            if before.ndim == 4 and np.array_equal(before[0].argmax(0), raw[0].reshape(port.hw)):
+                raise  # so these are the channels, and the classes are not as many
             return port, expected
         same = cut.kind != 'ids' and all(
             found.shape == ids.shape and (found.argmax(0) == ids.argmax(0)).all()

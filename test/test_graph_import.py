@@ -178,6 +178,13 @@ def two_outputs(path: Path) -> Path:
     return path
 
 
+def test_more_classes_than_an_argmax_takes_the_largest_of_are_refused(tmp_path):
+    path = foreign(tmp_path / 'net.onnx', [ARGMAX], out=INT64_IDS)
+    classes = (*PRIMARY_CLASSES, ClassInfo(3, 'white', (255, 255, 255)))
+    with pytest.raises(ValueError, match=r'\(1, 3, 48, 64\), and the classes are 4'):
+        imported(path, tmp_path, classes)
+
+
 def test_of_several_outputs_one_is_named(tmp_path):
     path = two_outputs(tmp_path / 'net.onnx')
     with pytest.raises(ValueError, match=r"'odd/name:0'.*'aux'.*name one of them: --output"):
