@@ -25,8 +25,8 @@ from bench.model_folders import (
 from bench.rates import Pace, find_pace, find_peak
 from bench.record import Record, add_common_arguments, percentiles
 from bench.rig import Rig, Stream
-from seg_ros.model_export import write_random_model
 from seg_ros.model_card import ModelCard
+from seg_ros.model_export import write_random_model
 
 NAIVE_OUTPUTS = (LABEL_MASK, 'confidence', 'color_mask', 'overlay')
 OVERLOAD = 2.0  # times the peak rate

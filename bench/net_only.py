@@ -24,8 +24,8 @@ from bench.model_folders import NUM_CLASSES, add_int8_variant, shipped_models
 from bench.record import Record, add_common_arguments
 from seg_ros.backends import Backend, load_backend
 from seg_ros.backends.openvino import shared_core
-from seg_ros.model_export import write_random_model
 from seg_ros.model_card import ModelCard
+from seg_ros.model_export import write_random_model
 from seg_ros.nets.cost import count_gmac
 from seg_ros.nets.deployed import load_net
 
