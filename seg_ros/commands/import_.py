@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from seg_ros.graph_import import ForeignGraph, OutputPort
+    from seg_ros.foreign_output import OutputPort
+    from seg_ros.graph_import import ForeignGraph
     from seg_ros.parity import Parity
 
 
