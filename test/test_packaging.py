@@ -81,7 +81,17 @@ ROSDEP_KEYS = {
 }
 OF_ROSBAGS = {'apsw', 'lz4', 'backports', 'compression'}
 WITHOUT_KEY = {'openvino', 'bondpy'}  # better with them, and whole without
-OFFLINE = ('nets/', 'training/', 'scenes/', 'export.py', 'quantize.py', 'backends/torch_eager.py')
+OFFLINE = (
+    *(
+        'nets/',
+        'training/',
+        'scenes/',
+        'backends/torch_eager.py',
+        'quantize.py',
+        'model_export.py',
+    ),
+    *('torch_module.py', 'graph_import.py', 'foreign_graph.py', 'foreign_output.py'),
+)
 
 
 def test_package_xml_names_what_a_robot_needs():
