@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from seg_ros.datasets.sample import Dataset
+from seg_ros.own_code import class_by_name
 
 # name -> 'module:Class'; imported when it is asked for.
 DATASETS: dict[str, str] = {
@@ -32,7 +32,7 @@ def build_dataset(
     """Open one split of a dataset.
 
     Args:
-        name: Key of ``DATASETS``.
+        name: Key of ``DATASETS``, or ``my_module:MyDataset``: a class as ``sample.Dataset``.
         folder: Where its files lie; what exactly is the dataset's own docstring.
         split: ``train``, ``val``, ``test`` where the dataset has them, or ``all``.
         options: Keyword arguments of the dataset's class beside ``folder`` and ``split``.
@@ -60,7 +60,4 @@ def path_options(name: str) -> tuple[str, ...]:
 
 
 def _class_of(name: str) -> Any:
-    if name not in DATASETS:
-        raise ValueError(f'unknown dataset {name!r}; available: {", ".join(sorted(DATASETS))}')
-    module, _, attribute = DATASETS[name].partition(':')
-    return getattr(importlib.import_module(module), attribute)
+    return class_by_name('dataset', name, DATASETS)

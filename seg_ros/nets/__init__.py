@@ -8,10 +8,11 @@ takes any size. Listing the names needs no torch; building does.
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
+
+from seg_ros.own_code import class_by_name
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,15 +37,17 @@ MIN_CLASSES, MAX_CLASSES = 2, 255  # ids are uint8 and 255 is void
 
 
 def net_builder(name: str) -> Callable[..., nn.Module]:
-    """Import the class that a name stands for.
+    """Import the class that a name stands for: a key of ``NETS``, or ``my_module:MyNet``.
 
     Raises:
         ValueError: If the name is unknown; the message lists what there is.
     """
+    builder: Callable[..., nn.Module] = class_by_name('net', name, NETS)
     if name not in NETS:
-        raise ValueError(f'unknown net {name!r}; available: {", ".join(sorted(NETS))}')
-    module, _, attribute = NETS[name].partition(':')
-    builder: Callable[..., nn.Module] = getattr(importlib.import_module(module), attribute)
+        from torch import nn  # noqa: PLC0415 - the names need no torch
+
+        if not (isinstance(builder, type) and issubclass(builder, nn.Module)):
+            raise ValueError(f'net {name!r} is no torch.nn.Module')
     return builder
 
 
@@ -65,7 +68,7 @@ def build_net(
     """Build a net of the registry for images of any size.
 
     Args:
-        name: Key of ``NETS``.
+        name: Key of ``NETS``, or ``my_module:MyNet``.
         num_classes: Number of logit channels, 2 to 255.
         encoder_weights: ``imagenet`` (fetched by torchvision), the path of a ``.safetensors`` file
             with the encoder's key names, or ``none``.

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from seg_ros.model_card import WEIGHTS_FILE
 from seg_ros.nets import build_net
+from seg_ros.own_code import demand_trust
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,6 +84,7 @@ def load_net(card: ModelCard) -> DeployedNet:
         ValueError: If the weights are not those of the card's net.
     """
     path, content = card.file(WEIGHTS_FILE), card.read(WEIGHTS_FILE)
+    demand_trust(card.net, f'the card of {card.name}')
     net = build_net(card.net, card.num_classes, options=card.net_options)
     try:
         stored = load(content)

@@ -86,7 +86,7 @@ class SplitConfig:
 class ExtraDataConfig:
     """Further images to train on; they are never validated on."""
 
-    dataset: str = param('folder', 'Key of seg_ros.datasets.DATASETS')
+    dataset: str = param('folder', 'Key of seg_ros.datasets.DATASETS, or my_module:MyDataset')
     data: str = param('', 'Folder of the data set')
     split: str = param('all', 'Name of the split to train on')
     options: dict[str, Any] = param({}, 'Options of the data set')
@@ -226,14 +226,14 @@ class TrainConfig:
     name: str = param('model', 'Name of the model folder that comes out')
     recipe: str = param('', 'Name of the recipe, for the model card')
     license: str = param('', 'Licence of the weights, for the model card')
-    net: str = param('mini_unet', 'Key of seg_ros.nets.NETS')
+    net: str = param('mini_unet', 'Key of seg_ros.nets.NETS, or my_module:MyNet')
     net_options: dict[str, Any] = param({}, 'Options of the net')
     encoder_weights: str = param('none', 'imagenet, a .safetensors file, or none')
     allow_missing_weights: bool = param(False, 'Accept encoder weights that lack tensors')
     init_from: str = param(
         '', 'Model (name or folder), run folder or checkpoint whose weights to start from'
     )
-    dataset: str = param('folder', 'Key of seg_ros.datasets.DATASETS')
+    dataset: str = param('folder', 'Key of seg_ros.datasets.DATASETS, or my_module:MyDataset')
     data: str = param('', 'Folder of the data set')
     dataset_options: dict[str, Any] = param({}, 'Options of the data set')
     extra_data: tuple[ExtraDataConfig, ...] = param((), 'Data sets to train on as well')

@@ -17,6 +17,7 @@ from seg_ros.datasets.sample import Dataset
 from seg_ros.model_card import CARD_FILE, ClassInfo, InputSpec, ModelCard, save_model_card
 from seg_ros.nets import build_net
 from seg_ros.nets.segmentation_net import SegmentationNet
+from seg_ros.own_code import demand_trust
 from seg_ros.preprocess import place, to_network
 from seg_ros.segmenter import load, model_roots
 from seg_ros.training.checkpoint import BEST, Checkpoint, CheckpointError, load_checkpoint
@@ -85,6 +86,7 @@ def load_trained(path: Path | str) -> tuple[SegmentationNet, ModelCard]:
     """
     checkpoint = load_checkpoint(path, BEST)
     card = card_of(checkpoint)
+    demand_trust(card.net, str(checkpoint.path))
     net = build_net(card.net, card.num_classes, options=card.net_options)
     try:
         net.load_state_dict(checkpoint.load_tensors('weights'))
