@@ -4,8 +4,11 @@
 
     <folder>/classes.yaml
     <folder>/images/[<split>/]<name>.jpg     any of IMAGE_SUFFIXES
-    <folder>/labels/[<split>/]<name>.png     ids, ids behind a palette, or colours
+    <folder>/labels/[<split>/]<name>.png     ids, ids behind a palette, greys, or colours
     <folder>/train.txt  val.txt              optional: names of images, one per line
+
+``labels`` may be called ``masks``, ``annotations`` or ``segmentations``, and a mask
+``<name>_mask``, ``_label``, ``_labels``, ``_gt`` or ``_seg``.
 
 ``classes.yaml``, where ``values`` are the values of the masks that mean a class, if they are not
 its id::
@@ -16,6 +19,7 @@ its id::
       - {id: 2, name: line, color: [255, 255, 255], values: [128, 255]}
     void_ids: [11]              # stored ids that are no class; 255 always is void
     void_colors: [[1, 2, 3]]    # the same for masks of colours
+    unknown: void               # any other value or colour is void, too, instead of an error
 """
 
 from __future__ import annotations
@@ -42,7 +46,9 @@ from seg_ros.schema import quoted
 
 CLASSES_FILE = 'classes.yaml'
 MAX_CLASSES_BYTES = 1 << 20
-_KEYS = {'classes', 'void_ids', 'void_colors'}
+LABEL_FOLDERS = ('labels', 'masks', 'annotations', 'segmentations')
+MASK_ENDINGS = ('_mask', '_label', '_labels', '_gt', '_seg')
+_KEYS = {'classes', 'void_ids', 'void_colors', 'unknown'}
 
 
 class Folder:
@@ -71,9 +77,10 @@ class Folder:
         self._ids |= dict.fromkeys(raw['void_ids'], VOID_ID)
         self._colors: dict[Color, int] = {entry.color: entry.id for entry in self.classes}
         self._colors |= dict.fromkeys(raw['void_colors'], VOID_ID)
-        self._images, self._labels = folder / 'images', folder / 'labels'
+        self._unknown_is_void = raw['unknown'] == 'void'
+        self._images, self._labels = folder / 'images', _label_folder(folder)
         self._paths = _select(folder, split)
-        masks = {p.relative_to(self._labels).with_suffix(''): p for p in _masks(self._labels)}
+        masks = _masks(self._labels)
         keys = [p.relative_to(self._images).with_suffix('') for p in self._paths]
         if missing := [str(key) for key in keys if key not in masks]:
             raise FileNotFoundError(
@@ -98,12 +105,31 @@ class Folder:
             ValueError: If a file is broken, sizes differ, or an id or colour is unknown.
         """
         path = self._masks[index]
-        labels, remarks = load_labels(path, self._ids, self._colors, palette=self._palette)
+        labels, remarks = load_labels(
+            path,
+            self._ids,
+            self._colors,
+            palette=self._palette,
+            unknown_is_void=self._unknown_is_void,
+            unknown_ids_are_void=self._unknown_is_void,
+        )
         return build_sample(self._paths[index], labels, self.names[index], remarks)
 
 
-def _masks(labels: Path) -> list[Path]:
-    return find_images(labels, MASK_SUFFIXES)
+def _label_folder(folder: Path) -> Path:
+    there = [folder / name for name in LABEL_FOLDERS if (folder / name).is_dir()]
+    return there[0] if there else folder / LABEL_FOLDERS[0]
+
+
+def _masks(labels: Path) -> dict[Path, Path]:
+    """Name of the image, without its suffix, to the mask."""
+    found = {p.relative_to(labels).with_suffix(''): p for p in find_images(labels, MASK_SUFFIXES)}
+    for key in list(found):
+        ending = next((each for each in MASK_ENDINGS if key.name.endswith(each)), '')
+        plain = key.with_name(key.name.removesuffix(ending) or key.name)
+        if ending and plain not in found:
+            found[plain] = found.pop(key)
+    return found
 
 
 def _select(folder: Path, split: str) -> list[Path]:
@@ -155,6 +181,8 @@ def _load_classes_file(path: Path) -> dict[str, Any]:
             raise ValueError(f'{path}: {key} is {quoted(listed)}: {error}; give a list') from error
         if both := [value for value in raw[key] if value in taken[key]]:
             raise ValueError(f'{path}: {key} {both} belong to classes')
+    if raw.setdefault('unknown', 'error') not in ('error', 'void'):
+        raise ValueError(f'{path}: unknown is {quoted(raw["unknown"])}; allowed are error, void')
     return raw
 
 

@@ -25,6 +25,7 @@ def load_labels(
     *,
     palette: str = 'auto',
     unknown_is_void: bool = False,
+    unknown_ids_are_void: bool = False,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Read a mask of ids, of ids behind a palette, or of colours.
 
@@ -35,6 +36,7 @@ def load_labels(
         palette: What counts where there is one: ``ids``, ``colors``, or with ``auto`` the colours
             if all that are in use are those of classes, and the ids if no colour speaks against.
         unknown_is_void: Turn colours of no class to void with a remark.
+        unknown_ids_are_void: The same for ids.
 
     Returns:
         (H, W) uint8 class ids, and remarks.
@@ -51,9 +53,19 @@ def load_labels(
         if mask.max() >= len(found):
             raise ValueError(f'{path}: id {mask.max()} is behind its palette of {len(found)}')
         mask = found[mask]
+    if found is None and palette != 'colors' and mask.ndim == 3 and _holds_ids(mask, colors):
+        mask = np.ascontiguousarray(mask[..., 0])
     if mask.ndim == 3:
         return map_colors(mask, colors, path, unknown_is_void=unknown_is_void)
-    return map_ids(mask, ids, path)
+    return map_ids(mask, ids, path, unknown_is_void=unknown_ids_are_void)
+
+
+def _holds_ids(mask_hwc: np.ndarray, colors: Mapping[Color, int]) -> bool:
+    """Whether colours are greys that no class has: ids that a program saved in three channels."""
+    grey = mask_hwc[..., 0]
+    if not ((mask_hwc[..., 1] == grey).all() and (mask_hwc[..., 2] == grey).all()):
+        return False
+    return any((value, value, value) not in colors for value in np.unique(grey).tolist())
 
 
 def _colors_decide(
