@@ -3,6 +3,9 @@
     python -m seg_ros check-data --config linknet_camvid data=<folder>
     python -m seg_ros check-data dataset=folder data=<folder> split.mode=random
 
+Where a folder has no classes.yaml, --propose-classes writes one: what the masks hold, with shares.
+Give the classes their names in it.
+
 Takes the same recipe and settings as train, which does the same before its first batch.
 """
 
@@ -17,6 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--config', metavar='RECIPE', help='YAML file, or a recipe of the package')
     parser.add_argument('--json', type=Path, help='also write what was found to this file')
     parser.add_argument('--overwrite', action='store_true', help='replace that file')
+    parser.add_argument(
+        '--propose-classes', action='store_true', help='write a classes.yaml where it is missing'
+    )
     parser.add_argument('overrides', nargs='*', metavar='key=value', help='settings of train')
 
 
@@ -33,6 +39,8 @@ def run(args: argparse.Namespace) -> int:
         demand_place(args.json, overwrite=args.overwrite)
     path = recipe_path(args.config) if args.config else None
     config = load_train_config(path, args.overrides)
+    if args.propose_classes and config.dataset == 'folder':
+        _propose(Path(config.data))
     survey = survey_splits(
         surveyed_stores(config, open_stores(build_split(config))),
         max_images=config.check_images,
@@ -46,3 +54,16 @@ def run(args: argparse.Namespace) -> int:
         return 1
     print('no problem found')
     return 0
+
+
+def _propose(folder: Path) -> None:
+    from seg_ros.datasets.folder import CLASSES_FILE
+    from seg_ros.datasets.proposal import propose_classes
+
+    path = folder / CLASSES_FILE
+    if path.exists():
+        print(f'{path} is there already and stays as it is')
+        return
+    text = propose_classes(folder)
+    path.write_text(text, encoding='utf-8')
+    print(f'{path} written:\n{text}')

@@ -78,7 +78,7 @@ class Folder:
         self._colors: dict[Color, int] = {entry.color: entry.id for entry in self.classes}
         self._colors |= dict.fromkeys(raw['void_colors'], VOID_ID)
         self._unknown_is_void = raw['unknown'] == 'void'
-        self._images, self._labels = folder / 'images', _label_folder(folder)
+        self._images, self._labels = folder / 'images', label_folder(folder)
         self._paths = _select(folder, split)
         masks = _masks(self._labels)
         keys = [p.relative_to(self._images).with_suffix('') for p in self._paths]
@@ -116,7 +116,8 @@ class Folder:
         return build_sample(self._paths[index], labels, self.names[index], remarks)
 
 
-def _label_folder(folder: Path) -> Path:
+def label_folder(folder: Path) -> Path:
+    """Where the masks of a folder lie."""
     there = [folder / name for name in LABEL_FOLDERS if (folder / name).is_dir()]
     return there[0] if there else folder / LABEL_FOLDERS[0]
 
@@ -161,7 +162,7 @@ def _load_classes_file(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(
             f'{path} is missing; it lists the classes: "classes: [{{id: 0, name: background, '
-            'color: [0, 0, 0]}, ...]"'
+            'color: [0, 0, 0]}, ...]". check-data with --propose-classes writes one from the masks'
         )
     raw = load_plain_yaml(path, MAX_CLASSES_BYTES)
     if not isinstance(raw, dict) or 'classes' not in raw:

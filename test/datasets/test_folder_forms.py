@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from seg_ros.cli import main
 from seg_ros.datasets import build_dataset
 
 CLASSES = """classes:
@@ -78,3 +79,32 @@ def test_what_no_class_has_is_an_error_until_it_is_declared_void(tmp_path, in_co
     write(tmp_path, mask, classes=CLASSES + 'unknown: maybe\n')
     with pytest.raises(ValueError, match="unknown is 'maybe'; allowed are error, void"):
         build_dataset('folder', tmp_path)
+
+
+COLORED = np.array([[10, 200, 10], [0, 128, 255], [3, 4, 5]], np.uint8)[np.minimum(IDS, 2)]
+
+
+@pytest.mark.parametrize(
+    ('mask', 'expected', 'shares'),
+    [
+        (IDS, [0, 1, 255], ['33.33', '50.00', '255 is void: 16.67']),
+        (np.where(IDS == 1, 255, 0).astype(np.uint8), [0, 1], ['values: [255]}  # 50.00']),
+        (COLORED, [0, 1, 2], ['color: [255, 128, 0]}  # 50.00']),
+    ],
+)
+def test_missing_classes_are_proposed_and_can_be_trained_on(
+    tmp_path, capsys, mask, expected, shares
+):
+    write(tmp_path, mask)
+    write(tmp_path, mask)
+    (tmp_path / 'classes.yaml').unlink()
+    with pytest.raises(FileNotFoundError, match='--propose-classes'):
+        build_dataset('folder', tmp_path)
+    main(['check-data', '--propose-classes', f'data={tmp_path}', 'split.mode=all'])
+    text = (tmp_path / 'classes.yaml').read_text()
+    assert text in capsys.readouterr().out
+    assert all(share in text for share in shares)
+    labels = build_dataset('folder', tmp_path)[0].labels
+    assert np.unique(labels).tolist() == expected
+    main(['check-data', '--propose-classes', f'data={tmp_path}', 'split.mode=all'])
+    assert 'stays as it is' in capsys.readouterr().out
