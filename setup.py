@@ -85,7 +85,7 @@ BENCH = ['segmentation-models-pytorch>=0.5']  # what others would run instead
 
 setup(
     name='seg_ros',
-    version='0.1.0',
+    version='0.2.0',
     description='Semantic segmentation for ROS 2: train, export and run small nets on robots',
     maintainer='seg_ros maintainers',
     maintainer_email='maintainers@example.org',
