@@ -42,7 +42,7 @@ from seg_ros.parity import (
 
 LOG = logging.getLogger(__name__)
 
-MAX_RELATIVE_ERROR_UNPOOLING = 5e-2  # of one logit in a hundred
+MAX_RELATIVE_ERROR_UNPOOLING = 5e-2  # of one logit in twenty
 MIN_STORED_LABEL_AGREEMENT = 0.995  # of float16 weights with the original ones
 
 
@@ -63,8 +63,8 @@ def export_net(
     ``storage`` and has a bound of its own.
 
     Engines must give the same labels on 99.9 % of the logits' pixels and logits within 1e-3 of
-    their range. A net that says ``unpools`` may exceed the second bound on one logit in a
-    hundred, up to 5e-2: max-unpooling jumps where two neighbours are almost equal and the last
+    their range. A net that says ``unpools`` may exceed the second bound on one logit in
+    twenty, up to 5e-2: max-unpooling jumps where two neighbours are almost equal and the last
     bit decides, in torch as in any engine.
 
     Args:

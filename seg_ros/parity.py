@@ -19,7 +19,8 @@ LOG = logging.getLogger(__name__)
 ENGINES = ('onnxruntime', 'openvino')
 MIN_LABEL_AGREEMENT = 0.999
 MAX_RELATIVE_ERROR = 1e-3
-USUAL_SHARE = 0.99
+# One pixel that a net unpools elsewhere changes all logits that see it: 2 % of a small image.
+USUAL_SHARE = 0.95
 _TINY = float(np.finfo(np.float32).tiny)  # constant logits divide by it
 
 
@@ -31,7 +32,7 @@ class Parity:
         label_agreement: Share of the logits' pixels with the same strongest class, worst image.
         relative_error: Largest difference of a logit over the range of the image's logits, worst
             image.
-        usual_error: The same, the largest of 99 % of the logits.
+        usual_error: The same, the largest of 95 % of the logits.
     """
 
     label_agreement: float
