@@ -52,7 +52,8 @@ def test_unknown_commands_are_refused(capsys):
 
 
 def test_bad_input_ends_with_one_line_and_status_2(capsys, tmp_path):
-    assert main(['demo', '--bag', str(tmp_path / 'none'), '--model', str(tmp_path)]) == 2
+    out = ['--out', str(tmp_path / 'out')]
+    assert main(['demo', '--bag', str(tmp_path / 'none'), '--model', str(tmp_path), *out]) == 2
     assert capsys.readouterr().err.startswith(f"demo: no model '{tmp_path}'")
 
 

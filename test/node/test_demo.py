@@ -82,10 +82,11 @@ def test_demo_plays_records_scores_and_pictures(bag_path, tmp_path):
 
 
 def test_demo_without_a_model_or_topic_says_what_there_is(bag_path, tmp_path):
-    done = run_demo('--bag', bag_path, '--model', tmp_path / 'none')
+    out = ('--out', tmp_path / 'out')
+    done = run_demo('--bag', bag_path, '--model', tmp_path / 'none', *out)
     assert done.returncode == 2
     assert 'no model' in done.stderr
     model = write_primary_model(tmp_path / 'model')
-    done = run_demo('--bag', bag_path, '--model', model, '--topic', '/nothing')
+    done = run_demo('--bag', bag_path, '--model', model, '--topic', '/nothing', *out)
     assert done.returncode == 2
     assert "topic '/nothing' is not in it; expected sensor_msgs/msg/Image or" in done.stderr
