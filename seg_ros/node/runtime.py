@@ -62,8 +62,17 @@ def use_large_image_profile() -> None:
 def stop_on_signals() -> threading.Event:
     """Make an event that SIGINT and SIGTERM set."""
     stop = threading.Event()
+    came = False
+
+    def on_signal(*_: object) -> None:
+        nonlocal came
+        if came:  # within ``set``, perhaps, whose lock would be waited for here
+            return
+        came = True
+        stop.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, on_signal)
     return stop
 
 
