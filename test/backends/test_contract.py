@@ -16,7 +16,7 @@ torch = pytest.importorskip('torch')
 
 from seg_ros.model_export import export_net  # noqa: E402
 from test.nets.images import scene  # noqa: E402
-from test.test_export import SIZE, card_for, warm_net  # noqa: E402
+from test.test_model_export import SIZE, card_for, warm_net  # noqa: E402
 
 PRECISIONS = ['fp32', 'bf16', 'int8']
 
