@@ -16,7 +16,7 @@ from seg_ros.segmenter import Segmentation, Segmenter, load
 if TYPE_CHECKING:
     from seg_ros.torch_module import export
 
-__version__ = '0.1.0'
+__version__ = '0.2.0'
 
 __all__ = ['ClassInfo', 'ModelCard', 'Segmentation', 'Segmenter', '__version__', 'export', 'load']
 
